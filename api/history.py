@@ -1,4 +1,4 @@
-"""/v1.0/strategies and /v1.0/audit: past strategies and their retry, and who asked for it. Not of dcmanager's API."""
+"""/v1.0/strategies, /v1.0/prestages, /v1.0/audit: what was done, its retry, and who asked. Not of dcmanager's API."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from api.responses import database_response, encode, encode_page
 from api.send_command import send_command
 from api.validation import not_found, path_number, read_known, read_query
 from db import audit, read_queries
+from db.filters import standalone_steps
 from db.forecasts import read_forecasts
 from db.holds import open_holds
 from db.problems import count_problems
 from db.read_queries import Row
 from db.strategy_progress import blocking_sites, step_counts, step_progress
 from messages.commands import CommandType
-from messages.requests.queries import AuditQuery, PageQuery, PastStepsQuery
+from messages.requests.queries import AuditQuery, PageQuery, PastStepsQuery, StandaloneQuery
 from messages.requests.strategy_retry import StrategyRetryBody
 from messages.schemas import HistoricStrategy
 from messages.serializers import (
@@ -25,6 +26,7 @@ from messages.serializers import (
     past_strategy_resource,
     problem_resource,
     progress_resource,
+    standalone_step_resource,
 )
 
 
@@ -60,6 +62,20 @@ async def show_steps(request: web.Request) -> web.Response:
         works = read_queries.works_of_steps(connection, rows)
         items = [encode(past_step_resource(row, works[row["id"]])) for row in rows]
         return encode_page(request, "steps", items, last=rows[-1]["id"] if rows else None, limit=page.limit)
+
+    return await database_response(request, read)
+
+
+async def show_standalone(request: web.Request) -> web.Response:
+    """Show prestages without a strategy and removals, newest first, page by page; `cloud` narrows them."""
+    page = read_query(StandaloneQuery, request)
+
+    def read(connection: Connection) -> bytes:
+        rows = standalone_steps(connection, cloud=page.cloud, before=page.marker, limit=page.limit)
+        works = read_queries.works_of_steps(connection, rows)
+        callers = audit.callers_of_standalone(connection, rows)
+        items = [encode(standalone_step_resource(row, works[row["id"]], callers.get(row["id"]))) for row in rows]
+        return encode_page(request, "prestages", items, last=rows[-1]["id"] if rows else None, limit=page.limit)
 
     return await database_response(request, read)
 

@@ -30,6 +30,7 @@ from messages.requests.queries import (
     FollowQuery,
     PageQuery,
     PastStepsQuery,
+    StandaloneQuery,
     StepLogQuery,
     TypeQuery,
 )
@@ -76,6 +77,7 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_GET, f"{_HISTORY}/{{ref}}/problems", history.show_problems, READ),
     (hdrs.METH_GET, f"{_HISTORY}/{{ref}}/steps", history.show_steps, READ),
     (hdrs.METH_POST, f"{_HISTORY}/{{ref}}/retry", history.retry, CHANGE),
+    (hdrs.METH_GET, f"{_VERSION}/prestages", history.show_standalone, READ),
     (hdrs.METH_GET, f"{_VERSION}/audit", history.show_audit, ADMIN),
     (hdrs.METH_GET, f"{_VERSION}/steps/{{ref}}/runs", step_log.show_runs, READ),
     (hdrs.METH_GET, f"{_VERSION}/runs/{{ref}}/log", step_log.show_run_log, READ),
@@ -115,6 +117,7 @@ _OWN: Final = (
     f"{_VERSION}/runs",
     f"{_VERSION}/steps",
     f"{_VERSION}/events",
+    f"{_VERSION}/prestages",
     f"{_VERSION}/audit",
     f"{_VERSION}/workers",
     f"{_VERSION}/health",
@@ -136,6 +139,7 @@ _QUERIES: Final[Mapping[Handler, type[Request]]] = {
     strategies.explain_step: TypeQuery,
     history.show_strategies: PageQuery,
     history.show_steps: PastStepsQuery,
+    history.show_standalone: StandaloneQuery,
     history.show_audit: AuditQuery,
     webhooks.show_deliveries: DeliveryQuery,
 }

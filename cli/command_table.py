@@ -214,6 +214,11 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
             "prestage": CommandPlace(
                 "client.inventory_commands:prestage", "Stage a release on one site at once, without a strategy."
             ),
+            "prestages": CommandPlace(
+                "client.inventory_commands:list_prestages",
+                "List prestages of single sites without a strategy, and removals, newest first: who asked, and how"
+                " they ended.",
+            ),
             "labels": CommandPlace(
                 "client.inventory_commands:labels", "Show the labels of a site, set some or remove some."
             ),

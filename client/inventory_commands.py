@@ -1,4 +1,4 @@
-"""`prestager subcloud list`, `prestage` and `labels`, and `prestager group`: sites and their groups over the API."""
+"""`prestager subcloud list`, `prestage`, `prestages`, `labels` and `prestager group`: sites and groups over the API."""
 
 from __future__ import annotations
 
@@ -46,6 +46,22 @@ _SITES: Final = (
     ShownField(key="management-alarms", title="ALARMS", is_wide=True),
     ShownField(key="labels", title="LABELS", text=_labels_text, is_wide=True),
     ShownField(key="error-description", title="ERROR", text=lambda text: "" if text == "No errors present" else text),
+)
+_PRESTAGES: Final = (
+    ShownField(key="id", title="ID"),
+    ShownField(key="cloud", title="SITE"),
+    ShownField(key="type", title="TYPE"),
+    ShownField(key="release", title="RELEASE"),
+    ShownField(key="state", title="STATE"),
+    ShownField(key="outcome", title="OUTCOME", is_wide=True),
+    ShownField(key="class", title="CLASS", is_wide=True),
+    ShownField(key="problem", title="PROBLEM", is_wide=True),
+    ShownField(key="requested-by", title="BY"),
+    ShownField(key="created-at", title="CREATED (UTC)", is_spare=True, text=moment_text),
+    ShownField(key="finished-at", title="FINISHED (UTC)", is_spare=True, text=moment_text),
+    ShownField(key="duration-s", title="SECONDS", is_wide=True),
+    ShownField(key="runs", title="RUNS", is_wide=True),
+    ShownField(key="details", title="DETAILS"),
 )
 _GROUP_FIELDS: Final = (
     ShownField(key="name", title="GROUP"),
@@ -127,6 +143,20 @@ def prestage(  # noqa: PLR0913, PLR0917 - options of the shell
         f" prestager step log -f {begun['name']}"
     )
     print_records([begun], _SITES, invocation.form, "name")
+
+
+@client_command
+def list_prestages(
+    invocation: Invocation,
+    subcloud: Annotated[
+        str | None, typer.Option(help="Only sites of this name; * stands for any text, ? for one character.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=_PAGE, help="How many at most.")] = 20,
+) -> None:
+    """List prestages of single sites without a strategy, and removals, newest first: who asked, and how they ended."""
+    given: dict[str, Any] = {} if subcloud is None else {"cloud": subcloud}
+    found = invocation.api.read("prestages", **given, limit=limit)["prestages"]
+    print_records(found, _PRESTAGES, invocation.form, "id")
 
 
 @client_command

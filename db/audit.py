@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, Final, cast
 from uuid import uuid4
 
 from sqlalchemy import Connection, insert, select
 
 from db.read_queries import Row
 from db.schema import audit
-from messages.commands import Answer, Command, ShellAction
+from messages.commands import Answer, Command, CommandType, ShellAction
 from messages.limits import TEXT_LENGTH
 
 
@@ -53,6 +53,31 @@ def record_shell_action(
         "detail": "",
     }
     connection.execute(insert(audit), [{**entry, "subject": subject[:TEXT_LENGTH]} for subject in subjects])
+
+
+_STANDALONE: Final = (CommandType.SUBCLOUD_PRESTAGE, CommandType.SUBCLOUD_UNSTAGE)
+
+
+def callers_of_standalone(connection: Connection, steps: Iterable[Row]) -> dict[int, str]:
+    """Return who asked for steps of no strategy, by the ids of the steps, as far as the audit is kept.
+
+    A step and the entry of its command have the same moment, for one transaction writes both.
+    """
+    # As a command names its subcloud: by name or by id.
+    wanted = {
+        (_utc(row["created_at"]), name): row["id"]
+        for row in steps
+        for name in (row["subcloud_name"], str(row["subcloud_id"]))
+    }
+    query = select(audit.c.at, audit.c.subject, audit.c.caller).where(
+        audit.c.at.in_({at for at, _ in wanted}), audit.c.type.in_(_STANDALONE), audit.c.status == HTTPStatus.OK
+    )
+    entries_found = connection.execute(query).all() if wanted else []
+    return {wanted[_utc(at), name]: caller for at, name, caller in entries_found if (_utc(at), name) in wanted}
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,6 +73,25 @@ def listed_steps(connection: Connection, strategy_id: int, wanted: RowFilter) ->
     return _page(connection, query, steps.c.id, wanted)
 
 
+def standalone_steps(connection: Connection, *, cloud: str | None, before: int | None, limit: int) -> list[Row]:
+    """Return the newest steps of no strategy, at most `limit`, with `type` and ids below `before`.
+
+    `cloud` is a name, in which `*` stands for any text and `?` for any one character; None: any.
+    """
+    query = select(*SHOWN_OF_STEP, steps.c.type).where(steps.c.strategy_id.is_(None))
+    if cloud is not None and any(one in cloud for one in "*?"):
+        query = query.where(_is_called(connection, steps.c.subcloud_name, cloud))
+    if cloud is None or any(one in cloud for one in "*?"):
+        # The order of the index of pages, backwards; a name has an index of its own.
+        query = query.order_by(steps.c.strategy_id.desc())
+        _forbid_sorting(connection)
+    else:
+        query = query.where(steps.c.subcloud_name == cloud)
+    if before is not None:
+        query = query.where(steps.c.id < before)
+    return cast("list[Row]", connection.execute(query.order_by(steps.c.id.desc()).limit(limit)).mappings().all())
+
+
 def listed_subclouds(connection: Connection, wanted: RowFilter) -> list[Row]:
     """Return the subclouds that a filter leaves; filters of steps are about their step in the active strategy."""
     query = select(subclouds).where(*_of_subclouds(wanted))

@@ -20,6 +20,7 @@ from statemachine.states import (
     RunOutcome,
     RunState,
     StepState,
+    StepType,
     StrategyState,
 )
 
@@ -405,6 +406,22 @@ _PastStep = TypedDict("_PastStep", {"release": str, "from-version": str | None, 
 
 class HistoricStep(Step, _PastStep):
     """A step of a strategy of any time."""
+
+
+_Standalone = TypedDict(
+    "_Standalone",
+    {
+        "type": StepType,
+        "requested-by": Annotated[
+            str | None, Field(description="The caller who asked for it; null where the audit does not keep it.")
+        ],
+        "runs": Annotated[str, Field(description="Path of the list of its runs, which have the paths of their logs.")],
+    },
+)
+
+
+class StandaloneStep(HistoricStep, _Standalone):
+    """A prestage without a strategy, or the removal of a staged release."""
 
 
 AuditEntry = TypedDict(

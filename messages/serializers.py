@@ -25,6 +25,7 @@ from messages.schemas import (
     Progress,
     Release,
     Run,
+    StandaloneStep,
     Step,
     Strategy,
     Webhook,
@@ -292,6 +293,16 @@ def past_step_resource(row: Row, work: Row) -> HistoricStep:
         "release": row["release"],
         "from-version": row["from_version"],
         "duration-s": _seconds(row["started_at"], row["finished_at"]),
+    }
+
+
+def standalone_step_resource(row: Row, work: Row, caller: str | None) -> StandaloneStep:
+    """Return a step of no strategy, with the caller who asked for it; see `step_resource`."""
+    return {
+        **past_step_resource(row, work),
+        "type": row["type"],
+        "requested-by": caller,
+        "runs": f"/v1.0/steps/{row['id']}/runs",
     }
 
 

@@ -12,7 +12,17 @@ from typing_extensions import TypedDict
 from apidocs.json_schemas import Generator, Schemas
 from messages.inventory_schemas import CountedGroup, ListedSubcloud, Subcloud
 from messages.requests.base import Request
-from messages.schemas import AuditEntry, CountedWebhook, Delivery, HistoricStep, HistoricStrategy, Run, Step, Worker
+from messages.schemas import (
+    AuditEntry,
+    CountedWebhook,
+    Delivery,
+    HistoricStep,
+    HistoricStrategy,
+    Run,
+    StandaloneStep,
+    Step,
+    Worker,
+)
 
 _Next = Annotated[str | None, Field(description="Path of the next page; null on the last.")]
 
@@ -61,6 +71,13 @@ class StepPage(TypedDict):
     """A page of the steps of one strategy."""
 
     steps: list[HistoricStep]
+    next: _Next
+
+
+class PrestagePage(TypedDict):
+    """A page of prestages without a strategy and of removals, newest first."""
+
+    prestages: list[StandaloneStep]
     next: _Next
 
 

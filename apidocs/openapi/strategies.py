@@ -14,6 +14,7 @@ from apidocs.openapi.operation import (
     Body,
     Header,
     Operation,
+    PrestagePage,
     Ready,
     Response,
     RunPage,
@@ -31,6 +32,7 @@ from messages.requests.queries import (
     FollowQuery,
     PageQuery,
     PastStepsQuery,
+    StandaloneQuery,
     StepLogQuery,
     StepsQuery,
     TypeQuery,
@@ -117,6 +119,7 @@ STRATEGIES: Final[Mapping[Handler, Operation]] = {
         response=Response(description="The strategy that the request would create now.", type=StrategyPreview),
         errors={
             400: "The first field that is wrong, in the order of the fields.",
+            404: "`type` in the address means a strategy of another service.",
             429: "Another preview is being made.",
         },
         notes="The body is that of a new strategy, without the password. Nothing is changed or kept, and an existing"
@@ -363,6 +366,13 @@ WATCHING: Final[Mapping[Handler, Operation]] = {
         response=Response(description="The problems, at most fifty, the most frequent first.", type=ProblemList),
         errors=_NO_STRATEGY,
         notes=_PROBLEMS,
+    ),
+    history.show_standalone: Operation(
+        id="list-prestages",
+        tag=_HISTORY,
+        query=StandaloneQuery,
+        response=Response(description="A page of them.", type=PrestagePage),
+        notes="Prestages of one subcloud without a strategy, and removals of a staged release (`type`).",
     ),
     step_log.show_runs: Operation(
         id="list-runs",

@@ -148,6 +148,14 @@ class PastStepsQuery(StepFilter, PageQuery):
     """Filters of the steps of one strategy, page by page."""
 
 
+class StandaloneQuery(PageQuery):
+    """Filter of steps of no strategy."""
+
+    cloud: _FilterText = Field(
+        None, description="Subclouds of this name, in which `*` stands for any text and `?` for any one character."
+    )
+
+
 class AuditQuery(PageQuery):
     """Filter of audit entries."""
 

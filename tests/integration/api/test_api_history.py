@@ -13,6 +13,7 @@ from tests.support.served_api import ServedApi
 
 STRATEGIES = "/v1.0/strategies"
 AUDIT = "/v1.0/audit"
+PRESTAGES = "/v1.0/prestages"
 START = api_rows.STARTED
 
 
@@ -100,12 +101,60 @@ async def test_steps_of_a_past_strategy(api: ServedApi) -> None:
     )
 
 
-@pytest.mark.parametrize("path", [STRATEGIES, AUDIT])
+async def test_prestages_without_a_strategy(api: ServedApi) -> None:
+    """They come newest first with who asked for them and the path of their runs; steps of strategies do not."""
+    end = START + timedelta(seconds=2)
+    ended = {"state": "failed", "outcome": "failed", "details": "no room", "failure_class": "space"}
+    later = api_rows.CREATED + timedelta(microseconds=1)
+    api.insert(strategies, api_rows.strategy(1))
+    api.insert(steps, api_rows.step(1, "edge-1", started_at=START, finished_at=end, problem="0" * 12, **ended))
+    api.insert(steps, api_rows.step(2, "edge-1", strategy_id=1))
+    api.insert(steps, api_rows.step(3, "edge-2", type="unstage", created_at=later))
+    api.insert(steps, api_rows.step(4, "other"))
+    at = api_rows.CREATED
+    api.insert(
+        audit,
+        entry(1, at=at, type="subcloud.prestage", subject="edge-1", caller="ann"),
+        entry(2, at=at, type="subcloud.prestage", subject="edge-1", caller="refused", status=400),
+        entry(3, at=at, type="subcloud.update", subject="other", caller="no prestage"),
+        entry(4, at=later, type="subcloud.unstage", subject="edge-2", caller="bob"),
+    )
+
+    reply = await api.send("GET", PRESTAGES, role="reader")
+    shown = {
+        word: (await api.send("GET", f"{PRESTAGES}?cloud={word}")).json["prestages"]
+        for word in ("edge-1", "edge-*", "edge")
+    }
+    runs = await api.send("GET", reply.json["prestages"][2]["runs"])
+
+    assert [(4, "prestage", None), (3, "unstage", "bob"), (1, "prestage", "ann")] == [
+        (one["id"], one["type"], one["requested-by"]) for one in reply.json["prestages"]
+    ]
+    assert {"edge-1": [1], "edge-*": [3, 1], "edge": []} == {
+        word: [one["id"] for one in found] for word, found in shown.items()
+    }
+    (failed,) = shown["edge-1"]
+    assert ("failed", "no room", "space", "0" * 12, "22.12", 2.0) == tuple(
+        failed[key] for key in ("outcome", "details", "class", "problem", "release", "duration-s")
+    )
+    assert (200, []) == (runs.status, runs.json["runs"])
+
+
+async def test_prestages_with_an_unknown_parameter(api: ServedApi) -> None:
+    """A parameter that the list does not have is refused, with the nearest name."""
+    reply = await api.send("GET", f"{PRESTAGES}?clouds=edge-1")
+
+    assert 400 == reply.status
+    assert "cloud" in reply.text
+
+
+@pytest.mark.parametrize("path", [STRATEGIES, AUDIT, PRESTAGES])
 async def test_pages_of_the_newest_first(api: ServedApi, path: str) -> None:
     """Following `next` shows every row once, also when rows are added meanwhile; the last page has none."""
     deleted = api_rows.CREATED
     api.insert(strategies, *(api_rows.strategy(number, deleted_at=deleted) for number in range(1, 6)))
     api.insert(audit, *(entry(number) for number in range(1, 6)))
+    api.insert(steps, *(api_rows.step(number, "alone") for number in range(1, 6)))
     key = path.rpartition("/")[2]
     seen: list[int] = []
     following: str | None = f"{path}?limit=2" + ("&type=strategy.apply" if path == AUDIT else "")
@@ -115,6 +164,7 @@ async def test_pages_of_the_newest_first(api: ServedApi, path: str) -> None:
         following = page["next"]
         api.insert(strategies, api_rows.strategy(100 + len(seen), deleted_at=deleted))
         api.insert(audit, entry(100 + len(seen)))
+        api.insert(steps, api_rows.step(100 + len(seen), "alone"))
 
     assert [5, 4, 3, 2, 1] == seen
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text
 
+from db.audit import callers_of_standalone
 from db.claims import claim_oldest
 from db.database import Database
-from db.filters import RowFilter, listed_steps, listed_subclouds
+from db.filters import RowFilter, listed_steps, listed_subclouds, standalone_steps
 from db.inventory import candidates
 from db.live_output import running_runs
 from db.load_snapshot import load_snapshot
@@ -19,9 +20,11 @@ from db.read_queries import (
     active_step,
     active_strategy,
     latest_step,
+    step_by_id,
     step_to_follow,
     strategies_page,
 )
+from db.run_output import runs_of_step
 from db.runs import RunResult, finish_runs, renew
 from db.schema import steps, subclouds
 from db.strategy_progress import step_counts, step_progress
@@ -87,6 +90,8 @@ def watched(request: pytest.FixtureRequest, new_database_url: Callable[..., str]
         with installation.database.write() as connection:
             without_statistics(connection)
         add_sites(installation.database, SITES)
+        with installation.database.write() as connection:
+            connection.execute(insert(steps), [_standalone(place) for place in range(3 * PAGE)])
         if "idle" in request.param:
             installation.create()
             installation.verb("delete")
@@ -115,6 +120,7 @@ def test_commands_passes_and_workers(watched: Watched) -> None:
             watched.watch(ROWS_OF_A_STAGE, installation.coordinator.coordinate)
         watched.watch(all_sites, _read, database)
         watched.watch(ROWS_OF_A_PAGE, _read_pages, database)
+        watched.watch(ROWS_OF_A_PAGE, _read_standalone, database)
         watched.watch(all_sites, _ask_about_a_site, installation)
         watched.watch(all_sites, installation.verb, "abort")
         while installation.queued():
@@ -123,6 +129,23 @@ def test_commands_passes_and_workers(watched: Watched) -> None:
         watched.watch(all_sites, installation.verb, "delete")
 
     assert watched.faults == {}, "\n\n".join(watched.faults.values())
+
+
+def _standalone(place: int) -> dict[str, object]:
+    """Return an ended step without a strategy."""
+    return {
+        "subcloud_name": f"alone{place}",
+        "stage": 1,
+        "state": "complete",
+        "details": "",
+        "release": "23.09",
+        "force": False,
+        "for_sw_deploy": False,
+        "version": 1,
+        "created_at": AT,
+        "finished_at": AT,
+        "outcome": "complete",
+    }
 
 
 def _work(database: Database, outcome: RunOutcome) -> None:
@@ -176,6 +199,21 @@ def _read_pages(database: Database) -> None:
         middle = first[0]["id"] + SITES // 2
         assert len(listed_steps(connection, newest, RowFilter(limit=PAGE, after=middle))) == PAGE
         assert len(listed_subclouds(connection, RowFilter(limit=PAGE, after=middle % SITES))) == PAGE
+        some = step_by_id(connection, first[0]["id"])
+        assert some is not None
+        runs_of_step(connection, some, after=0, limit=PAGE)
+
+
+def _read_standalone(database: Database) -> None:
+    """Read pages of steps without a strategy, who asked for them, and the runs of one."""
+    with database.read() as connection:
+        for cloud in (None, "alone*"):
+            newest = standalone_steps(connection, cloud=cloud, before=None, limit=PAGE)
+            assert [newest[0]["id"] - place for place in range(PAGE)] == [one["id"] for one in newest]
+        assert len(standalone_steps(connection, cloud=None, before=newest[-1]["id"], limit=PAGE)) == PAGE
+        (one,) = standalone_steps(connection, cloud="alone7", before=None, limit=PAGE)
+        assert callers_of_standalone(connection, newest) == {}
+        runs_of_step(connection, one, after=0, limit=PAGE)
 
 
 def test_a_scan_for_each_row_is_found(new_database_url: Callable[..., str]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from sqlalchemy import Connection, insert, select, update
@@ -8,10 +9,11 @@ from sqlalchemy import Connection, insert, select, update
 from db.apply_plan import PlanWriter
 from db.claims import queued_runs
 from db.database import Database
+from db.filters import standalone_steps
 from db.live_output import end_live, hold, running_runs
 from db.load_snapshot import database_time, load_snapshot
-from db.read_queries import followed_step
-from db.run_output import ends_of, outputs
+from db.read_queries import followed_step, step_by_id
+from db.run_output import ends_of, outputs, runs_of_step
 from db.runs import lose_runs_of, renew
 from db.schema import runs, steps
 from db.unit_of_work import UnitOfWork
@@ -209,6 +211,18 @@ class TestQueryPlans:
         assert [] == self.scans(
             database, connection, lambda: load_snapshot(connection, database_time(connection), LIMITS)
         )
+
+    def test_standalone_pages(self, database: Database, installation: InstallationRows) -> None:
+        """Pages of steps without a strategy, and the runs of a step, are read from indexes."""
+        connection = installation.connection
+        step = step_by_id(connection, 1)
+        assert step is not None
+
+        for cloud in (None, "edge-*", "edge-1"):
+            for before in (None, 7):
+                page = partial(standalone_steps, connection, cloud=cloud, before=before, limit=STAGE)
+                assert [] == self.scans(database, connection, page)
+        assert [] == self.scans(database, connection, lambda: runs_of_step(connection, step, after=0, limit=STAGE))
 
     @pytest.mark.parametrize("outcome", ["succeeded", "failed", "lost"])
     def test_pass(self, database: Database, installation: InstallationRows, outcome: str) -> None:

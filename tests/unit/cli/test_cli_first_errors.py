@@ -73,6 +73,7 @@ OVER_HTTP: Final = (
     "subcloud labels",
     "subcloud list",
     "subcloud prestage",
+    "subcloud prestages",
     "group ",
     "whoami",
     "login-link",
