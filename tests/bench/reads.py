@@ -1,8 +1,9 @@
 """Answers of the API to reads, at rest and while strategies run flat out, against the goals (P7).
 
 Run it with `make bench`, or alone: `python -m tests.bench.reads`. API, coordinator and worker are processes over a
-RabbitMQ and a PostgreSQL of its own, on as many cores as the machine has; one client asks, one request after another.
-CPU is that of the process with the API, the client's is not in it.
+RabbitMQ and a PostgreSQL of its own, or with `--embedded` one process over SQLite, on as many cores as the machine has;
+one client asks, one request after another. CPU is that of the process with the API, the client's is not in it; with
+`--embedded` the work of the strategies is.
 """
 
 from __future__ import annotations
@@ -13,12 +14,23 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from math import isqrt
 from threading import Event
 from time import perf_counter
 from typing import Final
 
+from sqlalchemy import bindparam, insert, select, update
+
+from db.schema import problems, steps
 from tests.bench.goals import CONSOLE, Goal, judge, percentile, show_machine
-from tests.bench.measured_installation import DISTRIBUTED, MeasuredInstallation, measured_installation, site_name
+from tests.bench.measured_installation import (
+    DISTRIBUTED,
+    EMBEDDED,
+    MeasuredInstallation,
+    measured_installation,
+    site_name,
+)
 
 SITES: Final = 1000
 WIDTH: Final = 50
@@ -34,6 +46,9 @@ _POLLED: Final[Mapping[str, str]] = {
     "100 steps": f"{_STRATEGY}/steps?limit=100",
     "problems": f"{_STRATEGY}/problems",
 }
+_FAILED: Final = "problems of a strategy that failed at all sites"
+# Causes of its failures.
+_CAUSES: Final = 200
 _POLLED_MS: Final = 30.0
 
 
@@ -57,20 +72,29 @@ def main(arguments: list[str]) -> int:
     parser = ArgumentParser(prog="python -m tests.bench.reads", description="Measure reads at rest and under load.")
     parser.add_argument("--sites", type=int, default=SITES, help="sites of the strategy (%(default)s)")
     parser.add_argument("--requests", type=int, default=REQUESTS, help="requests of each kind (%(default)s)")
+    parser.add_argument("--embedded", action="store_true", help="one process over SQLite")
+    parser.add_argument("--polled", action="store_true", help="only what a page asks for again and again")
     chosen = parser.parse_args(arguments)
     show_machine()
-    return judge(measure(chosen.sites, chosen.requests))
+    kind = EMBEDDED if chosen.embedded else DISTRIBUTED
+    return judge(measure(chosen.sites, chosen.requests, kind, is_whole=not chosen.polled))
 
 
-def measure(sites: int, requests: int) -> Iterator[Goal]:
-    """Measure reads of a strategy of `sites` sites, at least `requests` of each kind at rest and under load."""
+def measure(sites: int, requests: int, kind: str = DISTRIBUTED, *, is_whole: bool = True) -> Iterator[Goal]:
+    """Measure reads of a strategy of `sites` sites, at least `requests` of each kind at rest and under load.
+
+    Without `is_whole` only those that a page repeats.
+    """
     width = min(WIDTH, sites)
-    with measured_installation(DISTRIBUTED) as installation:
+    with measured_installation(kind) as installation:
         installation.add_sites(sites)
-        # The first requests build what later ones find ready.
-        installation.run_strategy(width)
+        failed = _fail_everywhere(installation, width)
         installation.create_strategy(width)
-        paths = {_LIST: f"{_STRATEGY}/steps", _ONE: f"{_STRATEGY}/steps/{site_name(sites // 2)}", **_POLLED}
+        polled = {**_POLLED, _FAILED: f"/v1.0/strategies/{failed}/problems"}
+        whole = {_LIST: f"{_STRATEGY}/steps", _ONE: f"{_STRATEGY}/steps/{site_name(sites // 2)}"}
+        paths = whole | polled if is_whole else polled
+        # The first requests build what later ones find ready.
+        _measure(installation, paths, 3, lambda: None)
         at_rest = _measure(installation, paths, requests, lambda: None)
         installation.ask("DELETE", _STRATEGY)
         with _strategies(installation, width) as running:
@@ -79,13 +103,32 @@ def measure(sites: int, requests: int) -> Iterator[Goal]:
         quiet, busy = at_rest[name], loaded[name]
         CONSOLE.print(f"       {name} of {sites:,}, at rest: {quiet}")
         CONSOLE.print(f"       {name} of {sites:,}, loaded: {busy}")
-        if name in _POLLED:
+        if name in polled:
             median = percentile(busy.times_ms, 50)
             yield Goal(name=f"GET p50 loaded, {name} of {sites:,}", measured=median, limit=_POLLED_MS, unit="ms")
             continue
         p99 = percentile(busy.times_ms, 99)
         CONSOLE.print(f"       {name}: p99 loaded {p99 / percentile(quiet.times_ms, 99):.1f} x of p99 at rest")
         yield Goal(name=f"GET p99 loaded, {name} of {sites:,}", measured=p99, limit=_LIMITS_MS[name], unit="ms")
+
+
+def _fail_everywhere(installation: MeasuredInstallation, width: int) -> int:
+    """Leave a past strategy whose steps failed for many causes, as rows, and return its id."""
+    installation.create_strategy(width)
+    failed = int(installation.find(_STRATEGY)["id"])
+    installation.ask("DELETE", _STRATEGY)
+    causes = [f"{number:012x}" for number in range(_CAUSES)]
+    with installation.database.write() as connection:
+        about = {"phase": "prestaging-packages", "failure_class": "space", "task": "Check room", "text": "no room"}
+        connection.execute(insert(problems), [{"strategy_id": failed, "id": one, **about} for one in causes])
+        ids = connection.execute(select(steps.c.id).where(steps.c.strategy_id == failed).order_by(steps.c.id)).scalars()
+        now = datetime.now(UTC)
+        values = {"state": "failed", "outcome": "failed", "failure_class": "space", "details": "no room"}
+        of_one = update(steps).where(steps.c.id == bindparam("failed"))
+        change = of_one.values(**values, problem=bindparam("cause"), started_at=now, finished_at=now)
+        rows = [{"failed": one, "cause": causes[isqrt(place) % _CAUSES]} for place, one in enumerate(ids)]
+        connection.execute(change, rows)
+    return failed
 
 
 @contextmanager
