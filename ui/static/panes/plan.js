@@ -35,7 +35,7 @@ function field(label, input, note) {
   return h("div", { class: "field" }, h("label", { for: input.id }, label), input, note ? h("small", { id: `${input.id}-note` }, note) : null);
 }
 
-function formOf(page, { form, groups = [] }) {
+function formOf(page, { form, groups = [], releases = [] }) {
   const text = (key, more = {}) => h("input", { type: "text", "data-field": key, value: form[key], autocomplete: "off", autocapitalize: "none", spellcheck: "false", ...more });
   const menu = (key, options) => h("select", { "data-field": key }, options.map(([value, label]) => h("option", { value, selected: form[key] === value }, label)));
   const tick = (key, label, note) => h("label", { class: "check" }, h("input", { type: "checkbox", "data-field": key, checked: form[key] }), h("span", null, label, note ? h("small", { class: "dim" }, ` ${note}`) : null));
@@ -43,7 +43,7 @@ function formOf(page, { form, groups = [] }) {
   return h("form", { id: "planform", "data-submit": "create" },
     h("fieldset", null, h("legend", null, "What and where"),
       h("div", { class: "two" },
-        field("Release", menu("release", [["", "The controller's own"], ...releases(page.state.workers).map(one => [one, one])])),
+        field("Release", menu("release", [["", "The controller's own"], ...releases.map(one => [one.release, one["has-feed"] ? one.release : `${one.release} (no package feed)`])])),
         field("For", menu("purpose", [["install", "an install"], ["deploy", "a software deploy"]]))),
       field("Sites", menu("target", [["fleet", "Whole fleet"], ["group", "One group"], ["selector", "By labels"], ["names", "By names"]])),
       target(form, groups, text),
@@ -80,11 +80,6 @@ function windowFields(form, text, menu, tick) {
       field("Then wait, minutes", text("soak", { inputmode: "numeric", placeholder: "0" }))),
     tick("gate", "Somebody approves after the canaries"),
   ];
-}
-
-function releases(workers) {
-  const all = (workers || []).filter(one => one.alive).flatMap(one => one.releases || []);
-  return [...new Set(all)].sort((a, b) => b.localeCompare(a, "en", { numeric: true }));
 }
 
 function slotsNote(workers) {
@@ -160,20 +155,21 @@ function creation(page, own, refused) {
 
 // -- what is read and sent ---------------------------------------------------------------
 
-/** Ask for the groups, and for the preview of now. */
+/** Ask for groups and releases, and for the preview of now. */
 export function enter(page) {
   const own = ownOf(page);
   own.error = "";
-  void readGroups(page, own);
+  void readChoices(page, own);
   void ask(page, own);
 }
 
 const known = ({ state }) => `${state.me?.name} ${state.strategy?.id} ${state.strategy?.state}`;
 
-async function readGroups(page, own) {
+async function readChoices(page, own) {
   if (!page.state.me) return;
   try {
-    own.groups = (await get("/subcloud-groups")).subcloud_groups;
+    const [groups, found] = await Promise.all([get("/subcloud-groups"), get("/releases")]);
+    Object.assign(own, { groups: groups.subcloud_groups, releases: found.releases });
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     return;
@@ -215,7 +211,7 @@ export function changed(page, input) {
 export function rendered(page) {
   const own = ownOf(page);
   if (own.asked === known(page)) return;
-  if (!own.groups) void readGroups(page, own);
+  if (!own.groups) void readChoices(page, own);
   void ask(page, own);
 }
 
