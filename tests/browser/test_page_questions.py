@@ -103,36 +103,6 @@ def test_what_can_be_seen(service: ServiceProcess, open_page: OpenPage) -> None:
     expect(page.locator("#main")).to_contain_text("Not enough space for the images")
 
 
-def test_what_can_be_done(service: ServiceProcess, open_page: OpenPage) -> None:
-    """Holding the rest, putting one site first, trying those of one cause again, and stopping take three clicks."""
-    operator = operator_page(open_page, f"http://127.0.0.1:{service.port}", service.token)
-    page, hand = operator.page, CountingHand(operator)
-    confirm = operator.dialog.locator("button[type=submit]")
-    hand.begin()
-    hand.click(operator.button("Pause…"))
-    operator.dialog.get_by_label("Why").fill("the uplink is needed")
-    hand.click(confirm)
-    operator.await_state("Applying, held")
-    last = SITES[-1]
-    hand.begin()
-    hand.click(page.get_by_role("button", name="Table"))
-    hand.click(page.locator("tbody").get_by_role("link", name=last))
-    hand.click(page.locator("#drawer").get_by_role("button", name="First", exact=True))
-    expect(page.locator("#toasts")).to_contain_text(f"{last} is put first.")
-    page.keyboard.press("Escape")
-    hand.begin()
-    hand.click(page.get_by_role("link", name="Problems 1 failed"))
-    hand.click(page.get_by_role("button", name="Retry these 1…"))
-    hand.click(confirm)
-    wait_for(lambda: _step(service, SITES[0])["series"] == 2)
-    hand.begin()
-    hand.click(operator.button("Cancel…"))
-    operator.dialog.get_by_label("to confirm").fill("1")
-    operator.dialog.get_by_label("Seconds to end").fill("0")
-    hand.click(confirm)
-    wait_for(lambda: service.get(STRATEGY)[1]["state"] in ("failed", "aborted"))
-
-
 def test_the_document_names_what_is_there() -> None:
     """Each question of the document has its clicks beside the command, and none has more than may be."""
     text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
