@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from statistics import median
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db.database import Database
@@ -20,10 +21,24 @@ from db.heartbeats import is_alive
 from db.holds import open_holds, site_holds
 from db.load_strategy import load_strategy
 from db.read_queries import Row, active_strategy
-from db.schema import database_now, forecasts, heartbeats, preparations, runs, steps
+from db.schema import (
+    database_now,
+    forecasts,
+    heartbeats,
+    preparations,
+    runs,
+    steps,
+    strategies,
+    strategy_is_active,
+)
+from db.strategy_progress import blocking_sites, step_progress
+from db.unit_of_work import UnitOfWork, unit_of_work
+from messages.event_types import STRATEGY_PROGRESS
+from messages.schemas import Progress
+from messages.serializers import progress_resource
 from statemachine.admission import is_halted
 from statemachine.forecast import FEWEST_RUNS, BegunSite, RunTime, StageLeft, WorkLeft, forecast, phases_left
-from statemachine.rollout import HoldKind, RolloutMode
+from statemachine.rollout import HoldKind, RolloutMode, StepOutcome, StepProgress
 from statemachine.snapshot import StrategyView
 from statemachine.states import (
     MOVING_STRATEGIES,
@@ -43,6 +58,9 @@ _PACE_S: Final = 300.0
 # Newest runs that durations are taken from, and how old those of other strategies may be.
 _RUNS: Final = 1000
 _OLDEST: Final = timedelta(days=90)
+
+# Keys of the progress whose change listeners are told of.
+_NEWS: Final = frozenset({"total", "eta-missing", *StepProgress, *StepOutcome})
 
 _NOT_APPLIED: Final = "not applied"
 _TOO_FEW: Final = "too few sites have ended"
@@ -68,11 +86,14 @@ class Forecast:
         missing: Why there are no moments; empty: there are.
 
         pace: Sites that end per minute, over the last minutes.
+
+        usual: Median seconds of the successful runs by phase; a phase of which none is known is missing.
     """
 
     ends: tuple[datetime, datetime, datetime] | None = None
     missing: str = ""
     pace: float = 0.0
+    usual: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_forecasts(connection: Connection, strategies: Sequence[Row]) -> dict[int, Forecast | None]:
@@ -92,7 +113,7 @@ def read_forecasts(connection: Connection, strategies: Sequence[Row]) -> dict[in
             found[strategy_id] = Forecast(missing=_NOT_MADE)
         else:
             ends = None if row.p10_at is None else (row.p10_at, row.p50_at, row.p90_at)
-            found[strategy_id] = Forecast(ends=ends, missing=row.missing, pace=row.pace)
+            found[strategy_id] = Forecast(ends=ends, missing=row.missing, pace=row.pace, usual=row.usual)
     return found
 
 
@@ -103,7 +124,9 @@ class Forecaster:
         self._database = database
 
     def make(self) -> None:
-        """Write the forecast of the active strategy, while its steps move; repeating it writes a newer one.
+        """Write the forecast of the active strategy, while its steps move, and emit its progress.
+
+        Repeating it writes a newer one, and emits no event unless a step has moved.
 
         Raises:
             DatabaseUnavailableError: The database is away.
@@ -114,16 +137,37 @@ class Forecaster:
                 return
             now = float(connection.execute(select(database_now())).scalar_one())
             situation = _Situation(connection, row, now)
+            counted = step_progress(connection, [row["id"]])[row["id"]]
+            blocked_by = blocking_sites(connection, row)
         # Neither a connection nor a lock is held meanwhile.
         made = situation.forecast()
-        with self._database.write() as connection:
-            is_there = active_strategy(connection)
-            if is_there is not None and is_there["id"] == row["id"]:
-                keep_forecast(connection, row["id"], now, made)
+        with unit_of_work(self._database) as work:
+            # Until the commit it cannot end: no listener is told of its progress after its end.
+            still_moves = (strategies.c.state.in_(MOVING_STRATEGIES), strategy_is_active)
+            query = select(strategies.c.id).where(strategies.c.id == row["id"], *still_moves)
+            if work.connection.execute(query.with_for_update(read=True)).first() is None:
+                return
+            if keep_forecast(work.connection, row["id"], now, made):
+                _tell_progress(work, row["id"], progress_resource(counted, blocked_by, made))
 
 
-def keep_forecast(connection: Connection, strategy_id: int, made_epoch: float, made: Forecast) -> None:
-    """Write the forecast of a strategy over its row, unless another coordinator has written a newer one."""
+def _tell_progress(work: UnitOfWork, strategy_id: int, progress: Progress) -> None:
+    """Emit the progress of a strategy, unless counts and reason are those of the last event; a newer end is no news.
+
+    There are never more of these events than changes of steps and holds, each of which has an event of its own.
+    """
+    news = {key: value for key, value in progress.items() if key in _NEWS}
+    row = forecasts.c.strategy_id == strategy_id
+    if work.connection.execute(select(forecasts.c.told).where(row)).scalar_one() != news:
+        work.emit(STRATEGY_PROGRESS, f"strategy/{strategy_id}", progress)
+        work.connection.execute(update(forecasts).where(row).values(told=news))
+
+
+def keep_forecast(connection: Connection, strategy_id: int, made_epoch: float, made: Forecast) -> bool:
+    """Write the forecast of a strategy over its row; False: another coordinator has written a newer one, which stays.
+
+    The row is locked until the end of the transaction in either case.
+    """
     ends = made.ends or (None, None, None)
     values = {
         "made_epoch": made_epoch,
@@ -132,15 +176,17 @@ def keep_forecast(connection: Connection, strategy_id: int, made_epoch: float, m
         "p90_at": ends[2],
         "missing": made.missing,
         "pace": made.pace,
+        "usual": dict(made.usual),
     }
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    connection.execute(
+    written = (
         dialect.insert(forecasts)
         .values(strategy_id=strategy_id, **values)
         .on_conflict_do_update(
             index_elements=[forecasts.c.strategy_id], set_=values, where=forecasts.c.made_epoch < made_epoch
         )
     )
+    return connection.execute(written.returning(forecasts.c.strategy_id)).first() is not None
 
 
 class _Situation:
@@ -155,19 +201,19 @@ class _Situation:
         self._pace = self._read_pace(connection)
         self._slots = _slots(connection)
         self._work = WorkLeft(phases=(), stages=())
-        self._durations: Mapping[str, Sequence[RunTime]] = {}
+        self._durations = _durations(connection, row["id"], datetime.fromtimestamp(now, UTC))
+        self._usual = usual_durations_s(self._durations)
         if view is not None and not self._obstacle:
             self._work = self._read_work(connection, view)
-            self._durations = _durations(connection, row["id"], datetime.fromtimestamp(now, UTC))
 
     def forecast(self) -> Forecast:
         """Return the forecast."""
         missing = self._obstacle or self._find_lack()
         if missing:
-            return Forecast(missing=missing, pace=self._pace)
+            return Forecast(missing=missing, pace=self._pace, usual=self._usual)
         left = forecast(self._work, self._durations)
         ends = [datetime.fromtimestamp(self._now + one, UTC) for one in (left.p10_s, left.p50_s, left.p90_s)]
-        return Forecast(ends=(ends[0], ends[1], ends[2]), pace=self._pace)
+        return Forecast(ends=(ends[0], ends[1], ends[2]), pace=self._pace, usual=self._usual)
 
     def _find_obstacle(self) -> str:
         """Return what waits for a person, so that the end is unknown."""
@@ -318,4 +364,13 @@ def _durations(connection: Connection, strategy_id: int, now: datetime) -> Mappi
             own[row.phase].append(run)
         elif row.finished_at > now - _OLDEST:
             others[row.phase].append(run)
-    return {phase: own[phase] if len(own[phase]) >= FEWEST_RUNS else others[phase] for phase in {*own, *others}}
+    return {
+        phase: own[phase] if len(own[phase]) >= FEWEST_RUNS or not others[phase] else others[phase]
+        for phase in {*own, *others}
+    }
+
+
+def usual_durations_s(durations: Mapping[str, Sequence[RunTime]]) -> dict[str, float]:
+    """Return the median seconds of a phase, of runs whose site went on; a phase that has none is left out."""
+    succeeded = {phase: [run.seconds for run in found if run.goes_on] for phase, found in durations.items()}
+    return {phase: round(median(found), 1) for phase, found in sorted(succeeded.items()) if found}

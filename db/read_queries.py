@@ -14,6 +14,7 @@ from sqlalchemy import Connection, DateTime, Select, func, or_, select, type_coe
 
 from db.schema import (
     events,
+    forecasts,
     is_among,
     runs,
     steps,
@@ -23,7 +24,8 @@ from db.schema import (
     subclouds,
 )
 from messages.event_types import RESTORED
-from statemachine.states import RunState, types_with
+from statemachine.states import RunOutcome, RunState, types_with
+from statemachine.window import usual_duration_s
 
 Row = Mapping[str, Any]
 
@@ -60,12 +62,29 @@ _GROUPS: Final = (
     .where(is_among(subclouds.c.id, "wanted"))
 )
 _OPEN_RUNS: Final = select(
-    runs.c.id, runs.c.state, runs.c.attempt, runs.c.owner, runs.c.started_at, runs.c.dispatched_at
+    runs.c.id, runs.c.state, runs.c.attempt, runs.c.owner, runs.c.started_at, runs.c.dispatched_at, runs.c.phase
 ).where(is_among(runs.c.id, "wanted"), runs.c.state != RunState.FINISHED)
+# From the steps of the sites, then the runs of each step, both by index.
+_EARLIER_RUNS: Final = (
+    select(steps.c.subcloud_id, runs.c.phase, runs.c.started_at, runs.c.finished_at)
+    .join_from(steps, runs, runs.c.step_id == steps.c.id)
+    .where(
+        is_among(steps.c.subcloud_id, "wanted"),
+        runs.c.outcome == RunOutcome.SUCCEEDED,
+        runs.c.started_at.is_not(None),
+        runs.c.finished_at.is_not(None),
+    )
+    .order_by(runs.c.id.desc())
+)
+_USUAL: Final = select(forecasts.c.strategy_id, forecasts.c.usual)
 
 
 class StepWork(TypedDict):
-    """The group of a step's subcloud, and the run of its phase; `worker` is the name of the process that has it."""
+    """The group of a step's subcloud, and the run of its phase.
+
+    `worker` is the name of the process that has the run. `usual_s` is how many seconds the phase usually takes: at this
+    site, or where it has done it never, at the others.
+    """
 
     group: str | None
     run_state: str | None
@@ -73,6 +92,7 @@ class StepWork(TypedDict):
     attempt: int
     # Since when the run goes on or, where no worker has it, waits.
     since: datetime | None
+    usual_s: float | None
 
 
 def works_of_steps(connection: Connection, rows: Iterable[Mapping[Any, Any]]) -> dict[int, StepWork]:
@@ -80,7 +100,28 @@ def works_of_steps(connection: Connection, rows: Iterable[Mapping[Any, Any]]) ->
     found = list(rows)
     groups = _by_id(connection, _GROUPS, [row["subcloud_id"] for row in found])
     open_runs = _by_id(connection, _OPEN_RUNS, [row["run_id"] for row in found])
-    return {row["id"]: _work(row, groups.get(row["subcloud_id"]), open_runs.get(row["run_id"])) for row in found}
+    usual_s = _usual_seconds(
+        connection, [(row, open_runs[row["run_id"]]) for row in found if row["run_id"] in open_runs]
+    )
+    return {
+        row["id"]: _work(row, groups.get(row["subcloud_id"]), open_runs.get(row["run_id"]), usual_s.get(row["id"]))
+        for row in found
+    }
+
+
+def _usual_seconds(connection: Connection, working: Sequence[tuple[Mapping[Any, Any], Row]]) -> dict[int, float | None]:
+    """Return the usual seconds of the phases of open runs, by the ids of their steps; None: not known."""
+    sites = sorted({step["subcloud_id"] for step, _run in working if step["subcloud_id"] is not None})
+    own: defaultdict[tuple[int, str], list[float]] = defaultdict(list)
+    for row in connection.execute(_EARLIER_RUNS, {"wanted": sites}) if sites else ():
+        own[row.subcloud_id, row.phase].append((row.finished_at - row.started_at).total_seconds())
+    others = {row.strategy_id: row.usual for row in connection.execute(_USUAL)} if working else {}
+    found: dict[int, float | None] = {}
+    for step, run in working:
+        durations_s = own.get((step["subcloud_id"], run["phase"]))
+        of_others = others.get(step["strategy_id"], {}).get(run["phase"])
+        found[step["id"]] = round(usual_duration_s(durations_s), 1) if durations_s else of_others
+    return found
 
 
 def _by_id(connection: Connection, query: Select[Any], ids: Iterable[int | None]) -> dict[int | None, Row]:
@@ -89,16 +130,17 @@ def _by_id(connection: Connection, query: Select[Any], ids: Iterable[int | None]
     return {row["id"]: cast("Row", row) for row in rows}
 
 
-def _work(step: Mapping[Any, Any], group: Row | None, run: Row | None) -> StepWork:
+def _work(step: Mapping[Any, Any], group: Row | None, run: Row | None, usual_s: float | None) -> StepWork:
     name = None if group is None else group["name"]
     if run is None:
-        return StepWork(group=name, run_state=None, worker=None, attempt=step["attempt"], since=None)
+        return StepWork(group=name, run_state=None, worker=None, attempt=step["attempt"], since=None, usual_s=None)
     return StepWork(
         group=name,
         run_state=run["state"],
         worker=worker_name(run["owner"]),
         attempt=run["attempt"],
         since=run["started_at"] or datetime.fromtimestamp(run["dispatched_at"], UTC),
+        usual_s=usual_s,
     )
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 # Pydantic cannot read those of `typing` before Python 3.12.
 from typing_extensions import TypedDict
 
-from messages.schemas import Count, ProblemId, Step, Strategy
+from messages.schemas import Count, ProblemId, Progress, Step, Strategy
 from statemachine.host_keys import HostKeyOrigin
 from statemachine.rollout import HoldKind, HoldScope
 from statemachine.states import (
@@ -34,6 +34,7 @@ RESTORED: Final = "database.restored"
 HOLD_OPENED: Final = "strategy.hold.opened"
 HOLD_ENDED: Final = "strategy.hold.ended"
 STRATEGY_UPDATED: Final = "strategy.updated"
+STRATEGY_PROGRESS: Final = "strategy.progress"
 CANCEL_REQUESTED: Final = "strategy.cancel.requested"
 
 
@@ -358,6 +359,13 @@ EVENT_TYPES: Final[tuple[EventType, ...]] = (
         subject="strategy",
         data=StrategyUpdated,
         summary="Options of a strategy were changed, or a site was put first.",
+    ),
+    EventType(
+        name=STRATEGY_PROGRESS,
+        subject="strategy",
+        data=Progress,
+        summary="How far a strategy is and when it is likely to end: at most every 15 seconds, and only when a count or"
+        " the reason for no end has changed.",
     ),
     EventType(
         name=CANCEL_REQUESTED,

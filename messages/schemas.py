@@ -160,6 +160,13 @@ Progress = TypedDict(
             str | None,
             Field(description="Why nobody can tell the end, such as `held by alice`; null: it is told, or has come."),
         ],
+        "usual": Annotated[
+            dict[str, float],
+            Field(
+                description="Median seconds of the successful runs by phase: of this strategy, or while fewer than five"
+                " have ended, of others in the last 90 days. Empty: none is known yet, or it has ended."
+            ),
+        ],
         "blocked-by": Annotated[
             list[str],
             Field(
@@ -341,6 +348,14 @@ Step = TypedDict(
         "worker": Annotated[str | None, Field(description="Name of the worker that carries its phase out.")],
         "phase-started-at": Annotated[
             Moment | None, Field(description="Since when its run goes on or, while `queued`, waits.")
+        ],
+        "usual-s": Annotated[
+            float | None,
+            Field(
+                ge=0,
+                description="Seconds that the phase of its run usually takes: the median of the last three at this site"
+                " or, where there was none, that in `usual` of the strategy; null: not known, or there is no run.",
+            ),
         ],
         "started-at": Moment | None,
         "finished-at": Moment | None,

@@ -156,6 +156,7 @@ def step_resource(row: Row, work: Row, hold: Row | None = None) -> Step:
         "run-state": work["run_state"],
         "worker": work["worker"],
         "phase-started-at": moment(work["since"], "read"),
+        "usual-s": work["usual_s"],
         "started-at": moment(row["started_at"], "read"),
         "finished-at": moment(row["finished_at"], "read"),
         "created-at": moment(row["created_at"], "read"),
@@ -231,6 +232,10 @@ class ExpectedEnds(Protocol):
     def pace(self) -> float:
         """Sites that end per minute."""
 
+    @property
+    def usual(self) -> Mapping[str, float]:
+        """Usual seconds by phase."""
+
 
 def progress_resource(
     counted: StrategyProgress, blocked_by: list[str], expected: ExpectedEnds | None = None
@@ -247,6 +252,7 @@ def progress_resource(
         if expected is None or expected.ends is None
         else {word: moment(one, "read") for word, one in zip(("p10", "p50", "p90"), expected.ends, strict=True)},
         "eta-missing": None if expected is None else expected.missing or None,
+        "usual": {} if expected is None else expected.usual,
         "blocked-by": blocked_by,
         "stage": None if counted.stage is None else asdict(counted.stage),
     }

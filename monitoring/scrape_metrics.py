@@ -20,7 +20,9 @@ from prometheus_client.registry import Collector
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
 from db.database import Database
+from db.forecasts import read_forecasts
 from db.holds import can_move, hold_clock
+from db.read_queries import active_strategy
 from db.schema import (
     database_now,
     events,
@@ -35,7 +37,8 @@ from db.schema import (
     webhook_deliveries,
     webhooks,
 )
-from statemachine.rollout import HoldKind
+from db.strategy_progress import step_progress
+from statemachine.rollout import HoldKind, StepOutcome, StepProgress
 from statemachine.states import PHASES, RunState, StepState
 
 # Kind of the holds of single sites.
@@ -129,6 +132,7 @@ class DatabaseMetrics(Collector):
         with self._database.read() as connection:
             return [
                 *_strategy(connection),
+                *_progress(connection),
                 *_failures(connection),
                 *_holds(connection),
                 *_work(connection),
@@ -204,6 +208,25 @@ def _strategy(connection: Connection) -> Facts:
             (),
             {(): max(filter(None, (moved, released)), default=row.created_at).timestamp()},
         ),
+    ]
+
+
+def _progress(connection: Connection) -> Facts:
+    row = active_strategy(connection)
+    counts: dict[tuple[str, ...], float] = {}
+    left: dict[tuple[str, ...], float] = {}
+    if row is not None:
+        numbers = step_progress(connection, [row["id"]])[row["id"]].numbers
+        # A series that is missing looks like a scrape that failed.
+        counts = {(str(word),): float(numbers[word]) for word in (*StepProgress, *StepOutcome)}
+        expected = read_forecasts(connection, [row])[row["id"]]
+        if expected is not None and expected.ends is not None:
+            now = float(connection.execute(select(database_now())).scalar_one())
+            left = {(): max(0.0, expected.ends[1].timestamp() - now)}
+    text = "Steps of the active strategy by how far they are."
+    return [
+        ("prestager_strategy_progress_steps", text, ("progress",), counts),
+        ("prestager_strategy_eta_seconds", "Seconds until the likely end of the active strategy (p50).", (), left),
     ]
 
 

@@ -314,6 +314,10 @@ forecasts: Final = Table(
     Column("missing", String(300), nullable=False),
     # Sites that end per minute.
     Column("pace", Float, nullable=False),
+    # Usual seconds by phase (JSON object).
+    Column("usual", JSON, nullable=False, server_default="{}"),
+    # What the last event of the progress told (JSON object); empty: there was none.
+    Column("told", JSON, nullable=False, server_default="{}"),
 )
 
 secrets: Final = Table(

@@ -59,7 +59,7 @@ function applyStep(state, word, data, at) {
   Object.assign(step, { state: word, details: data.details || "", problem: data.problem || null });
   // Whether a complete one was skipped is read.
   step.outcome = word === "failed" ? word : null;
-  Object.assign(step, { "run-state": word.startsWith("prestag") ? "queued" : null, "phase-started-at": null, worker: null });
+  Object.assign(step, { "run-state": word.startsWith("prestag") ? "queued" : null, "phase-started-at": null, "usual-s": null, worker: null });
   site.progress = null;
   show(state, site, at);
 }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from db import read_queries
 from db.forecasts import Forecast, Forecaster, read_forecasts
-from db.schema import forecasts, runs
+from db.schema import events, forecasts, runs, steps
 from tests.integration.actors.held_installation import applied, end, take, verb
 from tests.support.installation import Installation
 
@@ -98,3 +99,80 @@ def test_an_old_forecast_is_not_shown(installation: Installation) -> None:
     found = expected(installation)
     assert found is not None
     assert found.missing == "no coordinator has made one in the last two minutes"
+
+
+def progress_events(installation: Installation) -> list[dict[str, Any]]:
+    """Return the data of the events that tell the progress."""
+    return [row["data"] for row in installation.rows(events, type="strategy.progress")]
+
+
+def test_listeners_are_told_of_progress_that_is_new(installation: Installation) -> None:
+    """A forecast brings one event when a count has changed, and none when nothing has moved or the strategy ended."""
+    applied(installation, "ab", **SERIAL)
+    made(installation)
+    made(installation)
+    (first,) = progress_events(installation)
+    assert (first["total"], first["complete"], first["queued"]) == (2, 0, 1)
+    assert (first["eta"], first["eta-missing"]) == (None, "too few sites have ended")
+
+    take(installation, installation.queued()[0])
+    made(installation)
+    made(installation)
+    assert [1, 0] == [one["queued"] for one in progress_events(installation)]
+    verb(installation, "pause", scope="starts")
+    made(installation)
+    assert progress_events(installation)[-1]["eta-missing"].startswith("held by ")
+
+
+def test_nothing_is_told_after_the_end(installation: Installation) -> None:
+    """After the event of its end no progress of a strategy is told."""
+    applied(installation, "a", **SERIAL)
+    for _ in range(4):
+        work_through(installation)
+    Forecaster(installation.database).make()
+    assert not progress_events(installation)
+
+
+def usual_s(installation: Installation) -> dict[str, float | None]:
+    """Return how long the phases of all steps usually take, by the names of their sites."""
+    with installation.database.read() as connection:
+        rows = connection.execute(select(steps).where(steps.c.finished_at.is_(None))).mappings().all()
+        works = read_queries.works_of_steps(connection, rows)
+        return {row["subcloud_name"]: works[row["id"]]["usual_s"] for row in rows}
+
+
+def test_usual_durations(installation: Installation) -> None:
+    """A phase usually takes the median of its successful runs; a step without a run has no usual duration."""
+    applied(installation, "abc", **SERIAL)
+    assert usual_s(installation) == {"a": None, "b": None, "c": None}
+    for _ in range(4):
+        work_through(installation)
+    found = made(installation)
+    assert found.usual["prestage-precheck"] == 60.0
+    assert set(found.usual) == {"prestage-precheck", "prestage-prepare", "prestaging-packages", "prestaging-images"}
+    assert usual_s(installation) == {"b": 60.0, "c": None}
+
+
+def test_a_site_has_its_own_usual_duration(installation: Installation) -> None:
+    """The usual duration of a phase at a site is the median of its last three successful runs there, if it has any."""
+    applied(installation, "ab", **SERIAL)
+    for _ in range(4):
+        work_through(installation)
+    made(installation)
+    (now,) = installation.rows(steps, subcloud_name="b")
+    with installation.database.write() as connection:
+        (earlier,) = connection.execute(select(runs).where(runs.c.phase == "prestage-precheck").limit(1)).mappings()
+        step = {**now, "state": "complete", "strategy_id": None, "run_id": None, "finished_at": now["created_at"]}
+        del step["id"]
+        step_id = connection.execute(insert(steps).values(**step).returning(steps.c.id)).scalar_one()
+        run = {key: value for key, value in earlier.items() if key not in {"id", "step_id"}}
+        for seconds, outcome in (
+            (1, "succeeded"),
+            (700, "succeeded"),
+            (90, "succeeded"),
+            (80, "succeeded"),
+            (9, "failed"),
+        ):
+            began = earlier["finished_at"] - timedelta(seconds=seconds)
+            connection.execute(insert(runs).values(**{**run, "started_at": began, "outcome": outcome}, step_id=step_id))
+    assert usual_s(installation) == {"b": 90.0}

@@ -58,6 +58,7 @@ async def test_steps_of_the_active_strategy(api: ServedApi) -> None:
         "run-state": None,
         "worker": None,
         "phase-started-at": None,
+        "usual-s": None,
         "held": None,
         "cancel-requested-by": None,
         "started-at": api_rows.STARTED_READ,

@@ -51,6 +51,7 @@ async def test_show(api: ServedApi) -> None:
             "started-at": None,
             "last-change-at": None,
             "pace": 0.0,
+            "usual": {},
             "eta": None,
             "eta-missing": "no coordinator has made one in the last two minutes",
             "blocked-by": [],

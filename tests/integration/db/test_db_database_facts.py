@@ -19,13 +19,14 @@ from sqlalchemy import Connection, insert, update
 
 from db.database import Database
 from db.errors import DatabaseUnavailableError
+from db.forecasts import Forecast, keep_forecast
 from db.holds import hold_clock
 from db.schema import holds, steps, strategies, webhook_deliveries, webhooks
 from monitoring import scrape_metrics as question
 from monitoring.metrics import ProcessMetrics
 from monitoring.scrape_metrics import DatabaseMetrics, DeadLetterMetrics
 from statemachine.actions import OpenHold
-from statemachine.rollout import HoldKind, HoldScope
+from statemachine.rollout import HoldKind, HoldScope, StepOutcome, StepProgress
 from statemachine.states import RunOutcome
 from tests.integration.db.db_rows import AT, InstallationRows
 from tests.support.waiting import wait_for
@@ -148,6 +149,34 @@ def test_the_age_of_holds(database: Database, facts: DatabaseMetrics) -> None:
     ages = {kind: found["prestager_strategy_hold_seconds", (kind,)] for kind in ("gate", "operator", "site", "soak")}
     assert {"gate": 2400.0, "operator": 1200.0, "site": 3000.0, "soak": 0.0} == pytest.approx(ages, abs=30)
     assert {1.0} == {found["prestager_strategy_holds", (kind,)] for kind in ("gate", "operator", "site")}
+
+
+def test_progress_and_likely_end(database: Database, facts: DatabaseMetrics) -> None:
+    """Steps are told by how far they are, and the seconds until the likely end while there is a forecast."""
+    at_work(database)
+    with database.write() as connection:
+        now = hold_clock(connection)
+        ends = (now, now + timedelta(minutes=5), now + timedelta(minutes=9))
+        keep_forecast(connection, 1, now.timestamp(), Forecast(ends=ends))
+    registry = CollectorRegistry()
+    registry.register(facts)
+    found = scraped(registry)
+
+    counts = {
+        labels[0]: value for (name, labels), value in found.items() if name == "prestager_strategy_progress_steps"
+    }
+    assert {*StepProgress, *StepOutcome} == counts.keys()
+    assert counts["running"] > 0
+    assert sum(counts.values()) == sum(
+        value for (name, _), value in found.items() if name == "prestager_strategy_steps"
+    )
+    assert 300.0 == pytest.approx(found["prestager_strategy_eta_seconds", ()], abs=60)
+
+    with database.write() as connection:
+        keep_forecast(connection, 1, now.timestamp() + 1, Forecast(missing="held by alice"))
+    fresh = CollectorRegistry()
+    fresh.register(DatabaseMetrics(database))
+    assert ("prestager_strategy_eta_seconds", ()) not in scraped(fresh)
 
 
 @pytest.mark.parametrize(

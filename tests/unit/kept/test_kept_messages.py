@@ -31,6 +31,7 @@ EVENTS = [
     "strategy.hold.opened",
     "strategy.hold.ended",
     "strategy.updated",
+    "strategy.progress",
     "strategy.cancel.requested",
     "step.prestage.initial",
     "step.prestage.prestage-precheck",

@@ -117,7 +117,7 @@ function facts(page, site, own) {
     fact("Availability", one ? `${one["availability-status"]}, ${one["management-state"]}` : "–"),
     fact("Started", site.startedAt == null ? "not yet" : time(site.startedAt, true)),
     fact("Ended", site.endedAt == null ? "not yet" : time(site.endedAt, true)),
-    fact("Took", h("span", { title: usual ? `usual ${span(usual)}` : null }, took)),
+    fact("Took", h("span", { title: usual ? `the phase that it is in usually takes ${span(usual)}` : null }, took)),
     fact("Worker", site.worker ? h("bdi", null, site.worker) : "–"));
 }
 
