@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from shutil import get_terminal_size
@@ -18,6 +18,7 @@ _EMPTY: Final = "░"
 _ASCII_FULL: Final = "#"
 _ASCII_EMPTY: Final = "."
 _RESET: Final = "\x1b[0m"
+_CODE: Final = re.compile(r"\x1b\[\d*m")
 _LOWEST_WIDTH: Final = 40
 
 
@@ -121,8 +122,43 @@ def packed(parts: Sequence[str], columns: int, *, gap: str = "   ", indent: str 
     return lines
 
 
-def redraw(lines: Sequence[str], previous: int) -> None:
-    """Write lines to standard error in place of as many that were written before; for a terminal."""
-    up = f"\x1b[{previous}A" if previous else ""
-    sys.stderr.write(up + "".join(f"\r\x1b[2K{line}\n" for line in lines) + "\x1b[J")
-    sys.stderr.flush()
+class LiveLines:
+    """Lines at the end of a terminal that are drawn anew in place; elsewhere nothing is drawn.
+
+    Args:
+        stream: Where they are drawn; nothing else may be written to it while they stand, but after `erase`.
+
+        environment: Variables; `TERM=dumb` is a terminal that cannot draw in place.
+    """
+
+    def __init__(self, stream: IO[str], environment: Mapping[str, str] | None = None) -> None:
+        self._stream = stream
+        self._environment = os.environ if environment is None else environment
+        self._rows = 0
+        self.is_live = stream.isatty() and self._environment.get("TERM") != "dumb"
+
+    @property
+    def canvas(self) -> Canvas:
+        """Width and signs of the terminal as they are now."""
+        return Canvas.of(self._stream, self._environment)
+
+    def show(self, lines: Sequence[str]) -> None:
+        """Draw lines in place of those that stand."""
+        columns = self.canvas.columns
+        drawn = "".join(f"{line}\n" for line in lines)
+        self._write(f"{self._back()}{drawn}")
+        # A line that is longer than the terminal goes on in the next row.
+        self._rows = sum(max(1, -(-len(_CODE.sub("", line)) // columns)) for line in lines)
+
+    def erase(self) -> None:
+        """Take away the lines that stand."""
+        self._write(self._back())
+        self._rows = 0
+
+    def _back(self) -> str:
+        return f"\x1b[{self._rows}A\r\x1b[J" if self._rows else ""
+
+    def _write(self, text: str) -> None:
+        if self.is_live and text:
+            self._stream.write(text)
+            self._stream.flush()

@@ -156,14 +156,30 @@ def _head_lines(strategy: Record, canvas: Canvas) -> list[str]:
     return [lines[0].replace(state, painted, 1), *lines[1:]]
 
 
-def progress_bar(progress: Record, canvas: Canvas) -> str:
-    """Return the bar of a strategy: what is staged or needs nothing, then what is not, then what is open."""
+def live_lines(strategy: Record, canvas: Canvas) -> list[str]:
+    """Return what a watch keeps in sight: bars of the whole and of the present stage, counts, end and holds."""
+    return [
+        *_head_lines(strategy, canvas),
+        *_progress_lines(strategy["progress"], canvas, has_stage=True),
+        *_hold_lines(strategy, canvas),
+    ]
+
+
+def _bars(progress: Record, canvas: Canvas, *, has_stage: bool) -> list[str]:
+    """Return the bar of a strategy: what is staged or needs nothing, then what is not, then what is open.
+
+    With `has_stage` that of its first open stage comes below it, if there is more than one.
+    """
     good = progress[StepOutcome.COMPLETE] + progress[StepOutcome.SKIPPED]
     bad = progress[StepOutcome.FAILED] + progress[StepOutcome.CANCELLED]
     parts = [(good, Colour.GREEN), (bad, Colour.RED), (progress[StepOutcome.ABORTED], Colour.YELLOW)]
-    figures = f"{ended_count(progress)}/{progress['total']}"
-    width = min(_BAR_WIDTH, canvas.columns - len(figures) - 6)
-    return f"  {canvas.bar(parts, progress['total'], width)}   {figures}"
+    rows = [(parts, progress["total"], f"{ended_count(progress)}/{progress['total']}")]
+    stage = progress.get("stage") if has_stage else None
+    if stage and stage["last"] > 1:
+        figures = f"{stage['ended']}/{stage['total']} of stage {stage['number']}"
+        rows.append(([(stage["ended"], Colour.BOLD)], stage["total"], figures))
+    width = min(_BAR_WIDTH, canvas.columns - max(len(figures) for *_, figures in rows) - 6)
+    return [f"  {canvas.bar(parts, total, width)}   {figures}" for parts, total, figures in rows]
 
 
 def ended_count(progress: Record) -> int:
@@ -171,10 +187,10 @@ def ended_count(progress: Record) -> int:
     return sum(int(progress[word]) for word in StepOutcome)
 
 
-def _progress_lines(progress: Record, canvas: Canvas) -> list[str]:
+def _progress_lines(progress: Record, canvas: Canvas, *, has_stage: bool = False) -> list[str]:
     counts = [f"{name} {progress[word]}" for word, name in _WORDS if progress[word]]
     return [
-        progress_bar(progress, canvas),
+        *_bars(progress, canvas, has_stage=has_stage),
         *(f"  {line}" for line in packed(counts, canvas.columns - 2, indent="")),
         *(f"  {line}" for line in packed(forecast(progress), canvas.columns - 2, indent="")),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
@@ -10,9 +11,11 @@ import typer
 
 from client.api_client import PATIENCE_S, ApiClient
 from client.client_command import Invocation, client_command
+from client.drawing import LiveLines
 from client.errors import ExitCode, TimeIsUpError, UnreachableError
 from client.event_stream import SNAPSHOT, EventMessage, FollowedEvents
 from client.output import Record, print_record, say
+from client.status import ended_count, live_lines
 from client.strategy_queries import (
     STRATEGY_FIELDS,
     active_strategy,
@@ -54,7 +57,7 @@ def watch(
     timeout: Timeout = None,
     exit_on_hold: ExitOnHold = False,  # noqa: FBT002 - an option of the shell
 ) -> None:
-    """Follow the strategy to its end: a line when sites change, and the reason of each failure.
+    """Follow the strategy to its end: bars on a terminal, lines elsewhere, and the reason of each failure.
 
     Exit codes: 0 complete, 3 sites failed, 4 aborted, 5 the time is up, 6 the API did not answer for a minute. Ctrl-C
     ends the look; the strategy goes on.
@@ -108,6 +111,7 @@ class _Watch:
         self._number = number
         self._events = events
         self._line = ""
+        self._live = LiveLines(sys.stderr)
         self._failed: set[str] = set()
         self.strategy: dict[str, Any] = {}
 
@@ -144,6 +148,8 @@ class _Watch:
             if (left := until - time.monotonic()) <= 0:
                 break
             self._tell(self._events.take(left))
+        # The strategy as it ended is printed instead.
+        self._live.erase()
         if count and not self.strategy["deleted-at"]:
             say("Why sites failed: prestager strategy steps --state failed")
 
@@ -156,12 +162,40 @@ class _Watch:
 
     def _look(self) -> None:
         self._looked_at = time.monotonic()
-        self.strategy = _strategy(self._api, self._number)
+        self.strategy = self._read()
+        if self._live.is_live:
+            return self._draw()
         line = _progress_line(self.strategy)
         if line != self._line:
             # A newer forecast alone is no news.
             say("; ".join(filter(None, [line, end_text(self.strategy["progress"])])))
             self._line = line
+        return None
+
+    def _draw(self) -> None:
+        self._live.show(live_lines(self.strategy, self._live.canvas))
+
+    def _read(self) -> dict[str, Any]:
+        """Return the strategy, over a restart of the service too."""
+        deadline = time.monotonic() + PATIENCE_S
+        is_first = True
+        while True:
+            try:
+                return past_strategy(self._api, self._number)
+            except UnreachableError as error:
+                if time.monotonic() >= deadline:
+                    raise
+                if is_first:
+                    self._say(f"{error} Looking again for {PATIENCE_S:.0f} s.")
+                    is_first = False
+                time.sleep(_WITHOUT_STREAM_S)
+
+    def _say(self, sentence: str) -> None:
+        """Print a sentence, above the lines that stand on a terminal."""
+        self._live.erase()
+        say(sentence)
+        if self.strategy and self._live.is_live:
+            self._draw()
 
     def _tell(self, message: EventMessage | None) -> bool:
         """Print the failures of a message; return whether there is one."""
@@ -175,7 +209,7 @@ class _Watch:
             is_new = True
         for site, details in failed.items():
             if is_new and site not in self._failed:
-                say(f"{site}: {details}")
+                self._say(f"{site}: {details}")
         self._failed |= failed.keys()
         return True
 
@@ -201,29 +235,11 @@ def _failures(message: EventMessage) -> dict[str, str]:
     return {}
 
 
-def _strategy(api: ApiClient, number: int) -> dict[str, Any]:
-    """Return the strategy, over a restart of the service too."""
-    deadline = time.monotonic() + PATIENCE_S
-    is_first = True
-    while True:
-        try:
-            return past_strategy(api, number)
-        except UnreachableError as error:
-            if time.monotonic() >= deadline:
-                raise
-            if is_first:
-                say(f"{error} Looking again for {PATIENCE_S:.0f} s.")
-                is_first = False
-            time.sleep(_WITHOUT_STREAM_S)
-
-
 def _progress_line(strategy: Record) -> str:
     """Return one line: state, sites that have ended, how many are where, and what holds them."""
     progress: Mapping[str, Any] = strategy["progress"]
-    ended = sum(progress[word] for word in StepOutcome)
-    line = (
-        f"Strategy {strategy['id']} {strategy['state']}: {ended} of {progress['total']} ended; {counts_text(progress)}"
-    )
+    begin = f"Strategy {strategy['id']} {strategy['state']}: "
+    line = f"{begin}{ended_count(progress)} of {progress['total']} ended; {counts_text(progress)}"
     blocked = progress["blocked-by"]
     waiting = [f"waits for held {', '.join(blocked)}"] if blocked else []
     return "; ".join([line, *waiting, *(f"held by {hold_sentence(hold)}" for hold in strategy.get("holds", []))])

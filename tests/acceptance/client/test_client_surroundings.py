@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -154,13 +155,32 @@ def test_ctrl_c(typed: Typed, shell: OperatorShell) -> None:
     """Ctrl-C ends a watch with 130 and says what becomes of the strategy, which is as before."""
     shell.strategy("create", "--subcloud", "edge-1", stdin=PASSWORD)
     process = typed("watch")
-    process.expect("initial: 0 of 1 ended; not-started 1")
+    process.expect("INITIAL")
+    process.expect("0/1")
+    process.expect("not started 1")
     process.sendintr()
     code, printed = end(process)
 
     assert code == 130
     assert "waits to be applied. Follow it again: prestager strategy watch" in printed
     assert shell.strategy("show", "-o", "json").json["state"] == "initial"
+
+
+def test_a_watch_at_a_terminal(typed: Typed, shell: OperatorShell) -> None:
+    """A watch at a terminal draws bars of the whole and of the stage in place, names each failure, and ends clean."""
+    shell.strategy("create", "--max-parallel", "1", stdin=PASSWORD)
+    process = typed("watch")
+    process.expect("0/3")
+    process.expect("0/1 of stage 1")
+    shell.strategy("apply")
+    process.expect("broken: failed")
+    code, printed = end(process)
+
+    assert code == 3
+    assert "3/3" in printed
+    last = printed.rpartition("\x1b[J")[2]
+    assert re.search(r"^state +failed", last, re.MULTILINE), last
+    assert "█" not in last
 
 
 def test_tls(shell: OperatorShell, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""docs/quickstart.md, pasted: its blocks one after another in one bash, with real sites, service and playbooks."""
+"""docs/quickstart.md and the requests of docs/api.md, pasted into one bash, with real sites, service and playbooks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 REPOSITORY = Path(__file__).parents[3]
-LONGEST_S = 240
+LONGEST_S = 900
 # Before each block, to tell what it printed.
 MARK = "=== block"
 
@@ -99,8 +99,10 @@ def states(answer: dict[str, Any]) -> dict[str, str]:
 
 
 def test_the_readme_quotes_blocks_that_work() -> None:
-    """What README has of commands in the checkout and of requests is in the document that is tried, word for word."""
-    quoted = [block for block in blocks("README.md") if re.search(r"\.venv/bin/prestager|^ask ", block, re.MULTILINE)]
+    """What README has of commands in the checkout is in the document that is tried, word for word."""
+    quoted = [
+        block for block in blocks("README.md") if re.search(r"\.venv/bin/prestager|^prestager ", block, re.MULTILINE)
+    ]
     tried = "".join(blocks())
 
     assert 2 == len(quoted)
@@ -113,7 +115,30 @@ def test_the_blocks_work_as_printed(checkout: Checkout) -> None:
     code, printed, everything = checkout.paste(blocks())
 
     assert 0 == code, everything
-    _, _, _, created, looked, alone, aborted, _, own, *_, settings = printed
+    _, _, token, created, looked, alone, aborted, _, own, *_, settings = printed
+    assert "you" in token
+    assert "exit code 3" in created
+    assert "edge-003: failed: Not enough space for the images" in created
+    for part in ("FAILED", "3/3", "Failures (1)", "Not enough space for the images", "PLAY [Prestage images]"):
+        assert part in looked
+    assert "refused the login sysadmin@127.77.0.1 with this password" in alone
+    assert "exit code 4" in aborted
+    ends = dict(re.findall(r"^(edge-\d+) .*?(complete|aborted|failed)", aborted, re.MULTILINE))
+    assert {"edge-001": "complete", "edge-002": "aborted", "edge-003": "aborted"} == ends
+    assert "2 subclouds added" in own
+    assert "".join(f"{name}={value}\n" for name, value in checkout.given.items()) == settings
+    assert [] == checkout.processes()
+
+
+@pytest.mark.timeout(LONGEST_S + 30)
+def test_the_requests_work_as_printed(checkout: Checkout) -> None:
+    """The blocks with curl of api.md do the same with the sites and the service of the quickstart."""
+    sites, service, token, *_ = blocks()
+    stop = next(block for block in blocks() if block.startswith("kill $service $sites"))
+    code, printed, everything = checkout.paste([sites, service, token, *blocks("docs/api.md"), stop])
+
+    assert 0 == code, everything
+    _, _, _, _, created, looked, alone, aborted, _, _ = printed
     assert ["initial", "applying"] == [answer["state"] for answer in objects(created)]
     steps, failed = objects(looked)
     assert {"edge-001": "complete", "edge-002": "complete", "edge-003": "failed"} == states(steps)
@@ -123,8 +148,6 @@ def test_the_blocks_work_as_printed(checkout: Checkout) -> None:
     assert "failed" == site["prestage-status"]
     assert "refused the login sysadmin@127.77.0.1 with this password" in site["error-description"]
     assert {"edge-001": "complete", "edge-002": "aborted", "edge-003": "aborted"} == states(objects(aborted)[-1])
-    assert "2 subclouds added" in own
-    assert "".join(f"{name}={value}\n" for name, value in checkout.given.items()) == settings
     assert [] == checkout.processes()
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
 
-from client.drawing import ENDLESS, Canvas, Colour, packed
-from client.status import Seen, next_commands, status_lines
+from client.drawing import ENDLESS, Canvas, Colour, LiveLines, packed
+from client.status import Seen, live_lines, next_commands, status_lines
 
 COUNTS = dict.fromkeys(
     (
@@ -182,3 +183,49 @@ def test_bars() -> None:
 def test_packed() -> None:
     """Parts are packed into lines and none is broken."""
     assert packed(["aaa", "", "bbb", "cccccccccc"], 9, gap=" | ", indent="") == ["aaa | bbb", "cccccccccc"]
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps what is written to it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_watch_has_two_bars(columns: int) -> None:
+    """A watch keeps a bar of the whole and one of the present stage in sight, equally long; a single stage has none."""
+    lines = live_lines(strategy(), canvas(columns))
+    alone = {"number": 1, "last": 1, "total": 1000, "ended": 612}
+    single = live_lines(strategy(progress={"stage": alone}), canvas(columns))
+
+    assert max(map(len, lines)) <= columns
+    (whole, stage) = [line for line in lines if "░" in line]
+    assert whole.endswith("612/1000")
+    assert stage.endswith("12/50 of stage 13")
+    assert whole.rindex("░") == stage.rindex("░")
+    assert 1 == sum("░" in line for line in single)
+
+
+def test_lines_are_drawn_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines take the place of those that stand, however many rows these have, and `erase` takes them away once."""
+    monkeypatch.setenv("COLUMNS", "80")
+    stream = Terminal()
+    live = LiveLines(stream, {})
+    live.show(["one", Colour.RED + "x" * 80 + "\x1b[0m", "y" * 81])
+    live.show(["two"])
+    live.erase()
+    live.erase()
+
+    assert live.is_live
+    assert stream.getvalue().endswith("\n\x1b[4A\r\x1b[Jtwo\n\x1b[1A\r\x1b[J")
+
+
+@pytest.mark.parametrize(("stream", "term"), [(io.StringIO(), "xterm"), (Terminal(), "dumb")])
+def test_nothing_is_drawn_in_place_elsewhere(stream: io.StringIO, term: str) -> None:
+    """In a pipe, and on a terminal that cannot draw in place, live lines write nothing."""
+    live = LiveLines(stream, {"TERM": term})
+    live.show(["one"])
+    live.erase()
+
+    assert (False, "") == (live.is_live, stream.getvalue())
