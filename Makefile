@@ -54,6 +54,7 @@ bench: ## Measure a fleet of many sites on this machine
 	@.venv/bin/python -m tests.bench.passes
 	@.venv/bin/python -m tests.bench.idle
 	@.venv/bin/python -m tests.bench.reads
+	@.venv/bin/python -m tests.bench.status
 
 bench-ui: ## Measure the dashboard with 5,000 sites in a browser
 	@bin/setup test

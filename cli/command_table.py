@@ -76,7 +76,7 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
             ),
             "watch": CommandPlace(
                 "client.strategy_watch:watch",
-                "Follow the strategy to its end: a line when sites change, and the reason of each failure.",
+                "Follow the strategy to its end: bars on a terminal, lines elsewhere, and the reason of each failure.",
             ),
             "pause": CommandPlace(
                 "client.strategy_commands:pause",

@@ -81,6 +81,8 @@ class MeasuredInstallation:
     ) -> None:
         self.kind = kind
         self.database = database
+        self.url = f"http://127.0.0.1:{api.port}"
+        self.token = api.token
         self._api = api
         self._playbooks = playbooks
         self._processes = {name: psutil.Process(pid) for name, pid in processes.items()}

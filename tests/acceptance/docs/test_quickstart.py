@@ -118,7 +118,7 @@ def test_the_blocks_work_as_printed(checkout: Checkout) -> None:
     _, _, token, created, looked, alone, aborted, _, own, *_, settings = printed
     assert "you" in token
     assert "exit code 3" in created
-    assert "edge-003: failed: Not enough space for the images" in created
+    assert "edge-003: failed: prestaging-images: " in created
     for part in ("FAILED", "3/3", "Failures (1)", "Not enough space for the images", "PLAY [Prestage images]"):
         assert part in looked
     assert "refused the login sysadmin@127.77.0.1 with this password" in alone

@@ -19,8 +19,9 @@ _PATIENCE_S = 600.0
         (("reads", "--sites", "6", "--requests", "4"), 5),
         # Five commands with statistics and without, and six that hold or cancel on each database.
         (("commands", "--sizes", "20", "--held", "20"), 22),
+        (("status", "--sites", "6"), 1),
     ],
-    ids=["passes", "reads", "commands"],
+    ids=["passes", "reads", "commands", "status"],
 )
 def test_a_benchmark_runs_through(command: tuple[str, ...], goals: int) -> None:
     """A benchmark ends by itself at any number of sites and prints a line for each goal, met or not."""
