@@ -130,6 +130,7 @@ async def log_in(request: web.Request) -> web.Response:
     except AuthenticatorUnavailableError:
         raise _away() from None
     require_role(login.caller, READ)
+    page.tries.forgive(request.remote or "", wanted.username or "")
     request[CALLER] = login.caller
     session = PageSession.of_login(login)
     response = _shown(login.caller, session.expires_at, has_users=services.authenticator.has_users)
