@@ -60,6 +60,8 @@ def served(tmp_path: Path) -> Iterator[Served]:
         yield served
 
 
+# Schemathesis itself does that, for some names of parameters.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 @pytest.mark.timeout(1800 if EXAMPLES else 300)
 def test_the_api_answers_as_documented(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
     """No 500, no answer that the document does not have, no key that a schema does not have, no way past the token."""
