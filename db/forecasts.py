@@ -64,7 +64,7 @@ _NEWS: Final = frozenset({"total", "eta-missing", *StepProgress, *StepOutcome})
 
 _NOT_APPLIED: Final = "not applied"
 _TOO_FEW: Final = "too few sites have ended"
-_NOT_MADE: Final = "no coordinator has made one in the last two minutes"
+_NOT_MADE: Final = "the coordinator has not made one yet, or not in the last two minutes"
 
 _IS_OPEN: Final = steps.c.finished_at.is_(None)
 # In the words of the partial indexes.

@@ -53,7 +53,7 @@ async def test_show(api: ServedApi) -> None:
             "pace": 0.0,
             "usual": {},
             "eta": None,
-            "eta-missing": "no coordinator has made one in the last two minutes",
+            "eta-missing": "the coordinator has not made one yet, or not in the last two minutes",
             "blocked-by": [],
             "stage": None,
         },

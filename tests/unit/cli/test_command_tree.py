@@ -93,6 +93,7 @@ prestager subcloud import <file> --dry-run --update --from-dcmanager= --token-fi
 prestager subcloud labels <subcloud>! <label> --remove=* --server= --context= --token-file= --ca-file= --output/-o=
 prestager subcloud list --group= --subcloud= --selector= --state=* --outcome=* --class=* --problem={options}
 prestager subcloud prestage <subcloud>! --release= --force --for-sw-deploy --password-file={options}
+prestager subcloud prestages --subcloud= --limit={options}
 prestager subcloud set-host-key <ref>! <file>
 prestager subcloud show <ref>!{options}
 prestager subcloud unstage <ref>! --release=! --no-wait
