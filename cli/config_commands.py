@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,7 +12,7 @@ import typer
 
 from cli.dcmanager_settings import Mapped, map_dcmanager
 from cli.settings_file import add_settings, check_directory, is_set, write_private
-from cli.tables import print_table
+from client.output import Output, OutputFormat, ShownField, print_records
 from service.controller import playbook_load_error
 from service.errors import CommandError
 from service.load_settings import examine_settings, read_settings, shown_settings, unknown_variables
@@ -55,10 +56,14 @@ def check() -> None:
     typer.echo("The settings are right.")
 
 
-def show() -> None:
+_FIELDS: Final = tuple(
+    ShownField(key=key, title=title) for key, title in (("variable", "setting"), ("value", "value"), ("source", "from"))
+)
+
+
+def show(output: Output = OutputFormat.TABLE) -> None:
     """Print every setting and where it comes from; secrets are hidden."""
-    rows = [(shown.variable, shown.value, shown.source) for shown in shown_settings(read_settings())]
-    print_table(("SETTING", "VALUE", "FROM"), rows)
+    print_records([asdict(shown) for shown in shown_settings(read_settings())], _FIELDS, output, "variable")
 
 
 def import_dcmanager(  # noqa: PLR0913, PLR0917 - options of the shell

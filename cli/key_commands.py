@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from cli.installation import checked_database, installation_sealer
-from cli.tables import print_table
+from client.output import Output, OutputFormat, ShownField, print_records
 from db.database import Database
 from db.encryption import KEY_BYTES, Sealer, key_id
 from db.heartbeats import all_processes
@@ -26,7 +26,19 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the key: see `prest
 _NO_KEY: Final = "no key"
 
 
-def list_keys() -> None:
+_FIELDS: Final = tuple(
+    ShownField(key=key, title=title)
+    for key, title in (
+        ("id", "id"),
+        ("here", "here"),
+        ("secrets", "secrets"),
+        ("processes", "processes"),
+        ("last-sealed", "last sealed"),
+    )
+)
+
+
+def list_keys(output: Output = OutputFormat.TABLE) -> None:
     """List the keys by their ids: their place in the file here, what needs them, and which processes know them."""
     settings = read_settings()
     sealer = installation_sealer(settings)
@@ -37,8 +49,9 @@ def list_keys() -> None:
     known = dict.fromkeys([*sealer.key_ids, *filter(None, needed), *(one for row in living for one in row["key_ids"])])
     lines = [_line(one, sealer.key_ids, needed, living, ages.get(one)) for one in known]
     if needed[None]:
-        lines.append((_NO_KEY, "opens", str(needed[None]), "", ""))
-    print_table(("ID", "HERE", "SECRETS", "PROCESSES", "LAST SEALED"), lines)
+        lines.append((_NO_KEY, "opens", needed[None], "", ""))
+    keys = [field.key for field in _FIELDS]
+    print_records([dict(zip(keys, line, strict=True)) for line in lines], _FIELDS, output, "id")
 
 
 def add() -> None:
@@ -153,12 +166,12 @@ def _unopened(counts: Counter[str | None]) -> list[str]:
 
 def _line(
     key: str, here: Sequence[str], needed: Counter[str | None], living: Sequence[Row], age_s: float | None
-) -> tuple[str, ...]:
+) -> tuple[str | int, ...]:
     place = "missing" if key not in here else "seals" if key == here[0] else "opens"
     knowing = sum(key in process["key_ids"] for process in living)
     sealing = sum(process["key_ids"][:1] == [key] for process in living)
     last = "" if age_s is None else "now" if not age_s else f"{age_s / 60:.0f} min ago"
-    return key, place, str(needed[key]), f"{knowing} of {len(living)} know it, {sealing} seal with it", last
+    return key, place, needed[key], f"{knowing} of {len(living)} know it, {sealing} seal with it", last
 
 
 def promotion_obstacles(processes: Sequence[Row], key: str) -> list[str]:

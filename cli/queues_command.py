@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from broker.queue_states import State, read_queue_states, verdict
 from cli.installation import checked_database
-from cli.tables import print_table
+from client.output import Output, OutputFormat, Record, ShownField, print_records
 from db.errors import explain_database_error
 from db.heartbeats import ServedQueue, served_queues
 from service.errors import CommandError, StartError
 from service.load_settings import read_settings
 
 _TIMEOUT_S: Final = 5
+_NAME: Final = "name"
 
 
-def queues() -> None:
+def _count_text(count: int | None) -> str:
+    return "-" if count is None else str(count)
+
+
+def _workers_text(queue: Record) -> str:
+    if queue["workers"] is None:
+        return ""
+    return ", ".join([*queue["workers"], *(f"{name} (draining)" for name in queue["draining"])]) or "none"
+
+
+def _slots_text(queue: Record) -> str:
+    return f"{queue['free-slots']} of {queue['slots']}" if queue["slots"] else ""
+
+
+_FIELDS: Final = (
+    ShownField(key=_NAME, title="queue"),
+    ShownField(key="ready", title="ready", whole=lambda queue: _count_text(queue["ready"])),
+    ShownField(key="consumers", title="consumers", whole=lambda queue: _count_text(queue["consumers"])),
+    ShownField(key="workers", title="workers", whole=_workers_text),
+    ShownField(key="free-slots", title="free slots", whole=_slots_text),
+    ShownField(key="meaning", title="meaning"),
+)
+
+
+def queues(output: Output = OutputFormat.TABLE) -> None:
     """Show what waits in each queue, who serves it with how many free slots, and what that means.
 
     It needs PRESTAGER_BROKER_URL; workers are known by their heartbeats in the database, at most 10 s old. A worker
@@ -31,19 +56,22 @@ def queues() -> None:
         )
     states = read_queue_states(settings.broker_url.get_secret_value(), "prestager queues", timeout_s=_TIMEOUT_S)
     served = _served()
-    rows = [
-        (name, *_shown(states[name]), *_workers(served.get(name)), verdict(name, states[name], served.get(name)))
-        for name in states
-    ]
-    print_table(("QUEUE", "READY", "CONSUMERS", "WORKERS", "FREE SLOTS", "MEANING"), rows)
+    print_records([_record(name, state, served.get(name)) for name, state in states.items()], _FIELDS, output, _NAME)
 
 
-def _workers(served: ServedQueue | None) -> tuple[str, str]:
-    """Return who serves a queue, and how many of their slots are free."""
-    if served is None:
-        return "", ""
-    names = [*served.workers, *(f"{name} (draining)" for name in served.draining)]
-    return ", ".join(names) or "none", f"{served.free} of {served.slots}" if served.slots else ""
+def _record(name: str, state: State, served: ServedQueue | None) -> dict[str, Any]:
+    """Return a queue with the keys that `/v1.0/health` has for it, and who drains; None: not known."""
+    ready, consumers = (None, None) if state is None else state
+    return {
+        _NAME: name,
+        "ready": ready,
+        "consumers": consumers,
+        "workers": None if served is None else list(served.workers),
+        "draining": None if served is None else list(served.draining),
+        "slots": None if served is None else served.slots,
+        "free-slots": None if served is None else served.free,
+        "meaning": verdict(name, state, served),
+    }
 
 
 def _served() -> dict[str, ServedQueue]:
@@ -59,7 +87,3 @@ def _served() -> dict[str, ServedQueue]:
             err=True,
         )
     return {}
-
-
-def _shown(state: State) -> tuple[str, str]:
-    return ("-", "-") if state is None else (str(state[0]), str(state[1]))

@@ -8,12 +8,14 @@ from typing import Annotated, Final
 import typer
 
 from cli.installation import checked_database
-from cli.tables import print_table
 from client.contexts import add_context, check_new_context
 from client.errors import ClientError
+from client.output import Output, OutputFormat, ShownField, print_found
+from client.strategy_queries import moment_text
 from db.database import Database
 from db.errors import TokenExistsError, TokenNameError, TokenNotFoundError
 from db.tokens import Role, TokenStore
+from messages.serializers import moment
 from service.errors import CommandError
 from service.load_settings import read_settings
 
@@ -64,18 +66,30 @@ def _save(database: Database, name: str, token: str) -> None:
     typer.echo(f"The token is in {file}, for {url}. Try it: prestager strategy history --context {name}")
 
 
-def list_tokens() -> None:
+_FIELDS: Final = (
+    ShownField(key="name", title="name"),
+    ShownField(key="role", title="role"),
+    ShownField(key="created-at", title="created (UTC)", text=moment_text),
+    ShownField(key="revoked-at", title="revoked (UTC)", text=moment_text),
+)
+
+
+def list_tokens(output: Output = OutputFormat.TABLE) -> None:
     """List all tokens, revoked ones too, never the tokens themselves."""
     with checked_database() as database:
         tokens = TokenStore(database).list_tokens()
     if not tokens:
         typer.echo("There is no token. Make one: prestager token create NAME --role admin", err=True)
-        return
-    rows = [
-        (token.name, token.role, f"{token.created_at:%F %T}", f"{token.revoked_at:%F %T}" if token.revoked_at else "")
+    records = [
+        {
+            "name": token.name,
+            "role": token.role,
+            "created-at": moment(token.created_at, "read"),
+            "revoked-at": moment(token.revoked_at, "read"),
+        }
         for token in tokens
     ]
-    print_table(("NAME", "ROLE", "CREATED (UTC)", "REVOKED (UTC)"), rows)
+    print_found(records, _FIELDS, output, "name")
 
 
 def revoke(name: Name) -> None:

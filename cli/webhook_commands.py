@@ -12,6 +12,7 @@ from actors.coordinator.webhooks import create_webhook, delete_webhook, ping_web
 from cli.command_context import carry_out
 from cli.installation import checked_database, installation_sealer
 from cli.tables import print_table
+from client.output import Output, OutputFormat, ShownField, print_found
 from db.database import Database
 from db.inventory import find
 from db.schema import webhooks
@@ -47,16 +48,25 @@ def add(
     _show_secret(secret, is_made=not secret_stdin)
 
 
-def list_webhooks() -> None:
+_OPEN: Final = "open-deliveries"
+_STATE: Final = "state"
+_FIELDS: Final = (
+    ShownField(key="name", title="name"),
+    ShownField(key=_STATE, title=_STATE),
+    ShownField(key=_OPEN, title="open"),
+    ShownField(key="url", title="url"),
+)
+
+
+def list_webhooks(output: Output = OutputFormat.TABLE) -> None:
     """List all webhooks."""
     with checked_database() as database, database.read() as connection:
         rows = all_webhooks(connection)
         counts = open_counts(connection, [row["id"] for row in rows])
     if not rows:
         typer.echo("There is no webhook. Make one: prestager webhook add NAME URL", err=True)
-        return
-    lines = [(row["name"], _state(row), str(counts.get(row["id"], 0)), row["url"]) for row in rows]
-    print_table(("NAME", "STATE", "OPEN", "URL"), lines)
+    records = [{**webhook_resource(row), _STATE: _state(row), _OPEN: counts.get(row["id"], 0)} for row in rows]
+    print_found(records, _FIELDS, output, "name")
 
 
 def show(ref: Ref) -> None:

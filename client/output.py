@@ -104,6 +104,12 @@ def print_records(
             _write(_lines(records, fields, form, name))
 
 
+def print_found(records: Sequence[Record], fields: Sequence[ShownField], form: OutputFormat, name: str) -> None:
+    """Print a list as `print_records` does; of an empty one no table, whose head alone would say nothing."""
+    if records or form not in {OutputFormat.TABLE, OutputFormat.WIDE}:
+        print_records(records, fields, form, name)
+
+
 def print_record(record: Record, fields: Sequence[ShownField], form: OutputFormat, name: str) -> None:
     """Print one object, in `table` a line for each field that has a value, in `wide` for each.
 
@@ -207,4 +213,5 @@ def _table(lines: Sequence[Sequence[str]]) -> Iterator[str]:
 def _write(lines: Iterable[str]) -> None:
     text = "\n".join(lines)
     if text:
-        typer.echo(text)
+        # Not by `typer.echo`, which replaces an output whose encoding is ASCII: that shows the rest as escapes.
+        sys.stdout.write(f"{text}\n")

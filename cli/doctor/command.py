@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Final
+
 import typer
 
 from cli.doctor.broker_checks import broker_findings
@@ -9,11 +12,15 @@ from cli.doctor.controller_checks import dcmanager_findings, keystone_findings, 
 from cli.doctor.database_checks import database_findings, host_key_findings, key_findings, worker_findings
 from cli.doctor.finding import Level
 from cli.doctor.machine_checks import room_findings, settings_findings
-from cli.tables import print_table
+from client.output import Output, OutputFormat, ShownField, print_records
 from service.load_settings import read_settings
 
+_FIELDS: Final = tuple(
+    ShownField(key=key, title=title) for key, title in (("level", "level"), ("subject", "check"), ("text", "finding"))
+)
 
-def doctor() -> None:
+
+def doctor(output: Output = OutputFormat.TABLE) -> None:
     """Look at everything that the service needs, one line each: ok, warn or fail with what to do.
 
     Changes nothing and may run beside the service. Exits with 1 when a line says fail.
@@ -33,6 +40,6 @@ def doctor() -> None:
     )
     for check in checks:
         findings += check(settings)
-    print_table(("LEVEL", "CHECK", "FINDING"), [(found.level, found.subject, found.text) for found in findings])
+    print_records([asdict(found) for found in findings], _FIELDS, output, "subject")
     if any(found.level is Level.FAIL for found in findings):
         raise typer.Exit(1)
