@@ -46,12 +46,12 @@ def test_a_service_is_stopped_when_its_user_fails(tmp_path: Path) -> None:
             "PRESTAGER_WORKER_NAME": f"unit-{tmp_path.name}",
         }
     )
-    with pytest.raises(CommandError, match="401"), running_service(settings, log) as url:
-        DemoClient(url, "prst_wrong").strategy()
+    with pytest.raises(CommandError, match="401"), running_service(settings, log) as service:
+        DemoClient(service.url, "prst_wrong").strategy()
 
     assert '"service.stopped"' in log.read_text()
     with pytest.raises(CommandError, match="The service does not answer GET"):
-        DemoClient(url, "prst_wrong").strategy()
+        DemoClient(service.url, "prst_wrong").strategy()
 
 
 @pytest.fixture

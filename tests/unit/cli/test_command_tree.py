@@ -22,7 +22,7 @@ COMMAND_TREE = """\
 prestager api
 prestager config check
 prestager config import-dcmanager <file>! --out= --replace --release= --site-ca-file= --host-keys= --dry-run
-prestager config show
+prestager config show --output/-o=
 prestager controller upgrading <wish>!
 prestager coordinator
 prestager db current
@@ -35,7 +35,7 @@ prestager dead-letters purge <queue>! --yes
 prestager dead-letters replay <queue>! <letter_id>!
 prestager dead-letters show <queue>! <letter_id>!
 prestager demo --dir= --quick --without-ssh --keep
-prestager doctor
+prestager doctor --output/-o=
 prestager drain <worker> --all
 prestager events --follow/-f --type= --limit= --timeout={options}
 prestager fleet --dir=! --sites= --seed= --fault=* --password-file= --release= --target= --address= \
@@ -44,12 +44,12 @@ prestager group list{options}
 prestager group set <group>! --apply-type= --max-parallel= --description= --name= --yes{options}
 prestager group show <group>!{options}
 prestager key add
-prestager key list
+prestager key list --output/-o=
 prestager key promote <key>!
 prestager key remove <key>!
 prestager key rotate
 prestager login-link{options}
-prestager queues
+prestager queues --output/-o=
 prestager seal --source=! --id=! --user=
 prestager status --watch{options}
 prestager step cancel <subcloud>! --grace= --yes{options}
@@ -98,7 +98,7 @@ prestager subcloud set-host-key <ref>! <file>
 prestager subcloud show <ref>!{options}
 prestager subcloud unstage <ref>! --release=! --no-wait
 prestager token create <name>! --role=! --save-context
-prestager token list
+prestager token list --output/-o=
 prestager token revoke <name>!
 prestager undrain <worker> --all
 prestager up
@@ -107,7 +107,7 @@ prestager webhook add <name>! <url>! --type=* --subcloud= --secret-stdin
 prestager webhook deliveries <ref>! --state= --limit=
 prestager webhook disable <ref>!
 prestager webhook enable <ref>!
-prestager webhook list
+prestager webhook list --output/-o=
 prestager webhook ping <ref>!
 prestager webhook redeliver <ref>! <delivery>!
 prestager webhook remove <ref>!
