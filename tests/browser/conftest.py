@@ -23,9 +23,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Give the browser that the tests of this process share; each opens sessions of its own."""
+    """Give the browser that the tests of a module share; each opens sessions of its own.
+
+    Not longer: while Playwright works, its event loop runs in this process, and no test can run one of its own.
+    """
     with sync_playwright() as playwright, start_browser(playwright) as browser:
         yield browser
 
