@@ -163,7 +163,7 @@ def test_options_that_need_a_window(given: dict[str, Any], reason: str | None) -
         (
             StrategyUpdate,
             {"rollout": {"mode": "window"}},
-            "rollout: Unknown field: mode; GET /docs shows the fields that there are",
+            "rollout: mode is fixed at create",
         ),
         (
             StrategyUpdate,

@@ -146,7 +146,7 @@ def names(process: Process) -> list[str]:
     return [part.name for part in process.lifecycle.parts]
 
 
-COMMON = ["heartbeat", "webhooks", "outbox-relay", "worker", "dramatiq", "retention", "reconciler"]
+COMMON = ["heartbeat", "webhooks", "outbox-relay", "worker", "dramatiq", "retention", "forecaster", "reconciler"]
 BROKER = "amqp://u:p@127.0.0.1:9/"
 
 
