@@ -153,7 +153,7 @@ def _has_place(strategy: Strategy, step: Step) -> bool:
 
 
 def _used(strategy: Strategy, now: float) -> float:
-    open_holds = [(one.since, None) for one in strategy.holds if one.step_id is one.preparation is one.stage]
+    open_holds = [(one.since, None) for one in strategy.holds if one.covers_all]
     held_s, since = held_time([*strategy.held, *open_holds])
     return now - (strategy.applied_at or now) - held_s - (0.0 if since is None else now - since)
 

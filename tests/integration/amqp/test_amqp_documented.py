@@ -18,6 +18,7 @@ from api.stream.follower import Filter, event_frame, frame
 from apidocs.asyncapi.assembly import build_document
 from broker.amqp.topology import EVENTS
 from db import read_queries
+from db.forecasts import Forecaster
 from db.schema import events, strategies
 from db.unit_of_work import unit_of_work
 from db.webhooks import disable
@@ -218,6 +219,8 @@ def work(talk: Talk, installation: StartedInstallation) -> list[bytes]:
     talk.ask(CommandType.STRATEGY_CREATE, type="prestage", **{"subcloud-apply-type": "serial", "force": "true"})
     talk.ask(CommandType.STRATEGY_APPLY, type="prestage")
     wait_for(lambda: data_of(snapshot_of(installation))["runs"])
+    # As the coordinator does every few seconds.
+    Forecaster(installation.database).make()
     seen.append(snapshot_of(installation))
     talk.ask(CommandType.STRATEGY_ABORT, type="prestage")
     wait_for(lambda: is_over(installation))
