@@ -16,7 +16,7 @@ from broker.queue_states import State, is_of_dead_letters, verdict
 from db.heartbeats import ServedQueue, all_processes, living_processes, served_queues
 from db.webhooks import all_webhooks
 from messages.process_info import SHOWN_ONLY_BY_API, is_ready, readiness_body
-from messages.schemas import Queue
+from messages.process_schemas import Queue
 from messages.serializers import caller_resource, release_resource, webhook_state, worker_resource
 from statemachine.errors import PrestagerError
 from statemachine.releases import release_order

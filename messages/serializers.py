@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, Protocol, cast, overload
 
 from messages.inventory_schemas import Group, Subcloud
 from messages.limits import PRESTAGE_VERSIONS
+from messages.process_schemas import KnownCaller, Release, WebhookState, Worker
 from messages.schemas import (
     AuditEntry,
     CommandedStep,
@@ -20,17 +21,13 @@ from messages.schemas import (
     HistoricStep,
     HistoricStrategy,
     Hold,
-    KnownCaller,
     Problem,
     Progress,
-    Release,
     Run,
     StandaloneStep,
     Step,
     Strategy,
     Webhook,
-    WebhookState,
-    Worker,
 )
 from statemachine.failure_classes import ADVICE
 from statemachine.legal_commands import (

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from apidocs.json_schemas import Generator, Schemas
 from messages.inventory_schemas import CountedGroup, ListedSubcloud, Subcloud
+from messages.process_schemas import Worker
 from messages.requests.base import Request
 from messages.schemas import (
     AuditEntry,
@@ -21,7 +22,6 @@ from messages.schemas import (
     Run,
     StandaloneStep,
     Step,
-    Worker,
 )
 
 _Next = Annotated[str | None, Field(description="Path of the next page; null on the last.")]

@@ -26,6 +26,7 @@ from apidocs.openapi.operation import (
     Versions,
     WorkerList,
 )
+from messages.process_schemas import Health, KnownCaller, ReleaseList
 from messages.requests.queries import (
     AuditQuery,
     EventsQuery,
@@ -46,11 +47,8 @@ from messages.schemas import (
     CountedStrategy,
     CreatedStrategy,
     Explanation,
-    Health,
     HistoricStrategy,
-    KnownCaller,
     ProblemList,
-    ReleaseList,
     Step,
     Strategy,
     StrategyPreview,
