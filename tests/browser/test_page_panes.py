@@ -91,7 +91,7 @@ TREES: Final = (
           - heading "Sites in flight" [level=2]
           - status
           - img /Sites in flight over time/
-        - region "Ended sites":
+        - region /^Ended sites/:
           - img "12 of 13 sites ended, 4 failed"
         - region "Stages":
           - group "Stages":
