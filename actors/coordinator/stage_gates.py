@@ -47,7 +47,7 @@ def approve_stage(context: CommandContext, command: Command) -> Strategy:
             f"Unable to approve strategy of type '{strategy['type']}': stage {stage['name']} has no gate and waits"
             " for no approval."
         )
-    _write_decision(context, command, strategy, stage, is_passed=is_waiting)
+    _write_decision(context, strategy, stage, _decision(context, command, request.note), is_passed=is_waiting)
     return _shown(context, strategy["id"])
 
 
@@ -66,7 +66,7 @@ def deny_stage(context: CommandContext, command: Command) -> Strategy:
             " or cancel it."
         )
     state = fire(strategy, "abort")
-    _write_decision(context, command, strategy, stage)
+    _write_decision(context, strategy, stage, _decision(context, command, request.note), is_passed=False)
     return change_strategy(context, _row(context, strategy["id"]), state, {})
 
 
@@ -108,17 +108,20 @@ def _forbidden(detail: str) -> CommandRefusedError:
     return CommandRefusedError(HTTPStatus.FORBIDDEN, detail)
 
 
-def _write_decision(
-    context: CommandContext, command: Command, strategy: RowMapping, stage: _Stage, *, is_passed: bool = False
-) -> None:
+def _decision(context: CommandContext, command: Command, note: str | None) -> dict[str, str | None]:
     verdict = "approved" if command.type == CommandType.STRATEGY_APPROVE else "denied"
-    note = read_body(DecisionRequest, command.data).note
     at = hold_clock(context.connection).isoformat()
-    decision = {"verdict": verdict, "by": command.requested_by, "at": at, "note": note}
-    values = {"decision": decision, **({"passed-at": at} if is_passed else {})}
+    return {"verdict": verdict, "by": command.requested_by, "at": at, "note": note}
+
+
+def _write_decision(
+    context: CommandContext, strategy: RowMapping, stage: _Stage, decision: dict[str, str | None], *, is_passed: bool
+) -> None:
+    values = {"decision": decision, **({"passed-at": decision["at"]} if is_passed else {})}
     write_stage(context.connection, strategy["id"], stage["stage"], values)
     context.work.emit(STRATEGY_UPDATED, f"strategy/{strategy['id']}", StrategyUpdated(fields=["stages"]))
-    context.notes.append(f"Stage {stage['name']} {verdict}{f': {note}' if note else ''}.")
+    note = decision["note"]
+    context.notes.append(f"Stage {stage['name']} {decision['verdict']}{f': {note}' if note else ''}.")
 
 
 def _row(context: CommandContext, strategy_id: int) -> RowMapping:

@@ -14,6 +14,7 @@ from actors.coordinator.rollout import budget_as_count
 from actors.coordinator.strategies import change_strategy, find_strategy, fire, wrong_state
 from db.holds import NewHold, end_holds, open_hold, open_holds
 from db.holds import cancel_strategy as mark_strategy
+from db.load_strategy import load_strategy
 from db.rollout_stages import exceeded_stages, set_stage_budget
 from db.schema import holds, preparations, secrets, steps, strategies, strategy_stages
 from messages.commands import Command
@@ -22,7 +23,8 @@ from messages.requests.rollout import conflict, merge_options
 from messages.requests.strategy_control import CancelRequest, PauseRequest, ResumeRequest, StrategyUpdate
 from messages.schemas import ResumedStrategy, Strategy
 from messages.serializers import strategy_resource
-from statemachine.rollout import BETWEEN_STAGES, HoldKind, HoldScope, OnBudget, RolloutMode
+from statemachine.admission import is_halted
+from statemachine.rollout import BETWEEN_STAGES, HoldKind, HoldScope, RolloutMode
 from statemachine.states import PreparationState, StepState, StrategyState
 
 
@@ -88,7 +90,7 @@ def _allow_failures(context: CommandContext, strategy: RowMapping, allowed: int 
         context.notes.append(f"max-failures is {failed + allowed} now.")
         values = {"rollout": options, "max_failures": failed + allowed, "stop_on_failure": False}
         return _write(context, strategy, values, changed=["max-failures"])
-    if _is_stopped(context, strategy):
+    if _is_stopped(context):
         return strategy
     if limit is not None and failed > limit:
         raise unprocessable(
@@ -109,19 +111,16 @@ def refuse_stopped(context: CommandContext, strategy: RowMapping, verb: str) -> 
     Raises:
         CommandRefusedError: 422; they have.
     """
-    if _is_stopped(context, strategy):
+    if _is_stopped(context):
         failed = failed_count(context, strategy)
         raise unprocessable(
             f"Unable to {verb} strategy of type '{strategy['type']}': {failed} failed, which has stopped it for good."
         )
 
 
-def _is_stopped(context: CommandContext, strategy: RowMapping) -> bool:
-    if not (strategy["stop_on_failure"] or strategy["rollout"].get("on-budget") == OnBudget.STOP):
-        return False
-    limit = 0 if strategy["stop_on_failure"] else strategy["max_failures"]
-    is_exceeded = limit is not None and failed_count(context, strategy) > limit
-    return is_exceeded or bool(exceeded_stages(context.connection, strategy["id"]))
+def _is_stopped(context: CommandContext) -> bool:
+    view, _ = load_strategy(context.connection)
+    return view is not None and is_halted(view)
 
 
 def failed_count(context: CommandContext, strategy: RowMapping) -> int:
