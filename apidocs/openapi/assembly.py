@@ -16,10 +16,11 @@ from aiohttp.typedefs import Handler
 from api.docs_routes import ApiDocuments
 from api.routes import GUARDED, PUBLIC
 from apidocs.json_schemas import Schemas
+from apidocs.openapi.history import WATCHING
 from apidocs.openapi.html import STYLE_SOURCE, render_html
 from apidocs.openapi.inventory import GROUPS, SUBCLOUDS
 from apidocs.openapi.operation import Body, ErrorPage, Operation, parameters, responses, shared_responses
-from apidocs.openapi.strategies import STRATEGIES, WATCHING
+from apidocs.openapi.strategies import STRATEGIES
 from apidocs.openapi.webhooks import WEBHOOKS
 from db.tokens import Role
 from messages.limits import LARGEST_ID
