@@ -22,7 +22,8 @@ from db.live_output import running_runs
 from db.read_queries import newest_event_id, oldest_event_id, was_restored_after
 from messages.event_types import Dropped, SnapshotData
 from messages.requests.queries import EventsQuery
-from messages.serializers import step_resource, strategy_resource
+from messages.serializers import strategy_resource
+from messages.step_serializers import step_resource
 
 
 def snapshot(connection: Connection, wanted: Filter, reason: str, *, brief: bool = False) -> tuple[int, bytes]:

@@ -17,7 +17,7 @@ from db.heartbeats import ServedQueue, all_processes, living_processes, served_q
 from db.webhooks import all_webhooks
 from messages.process_info import SHOWN_ONLY_BY_API, is_ready, readiness_body
 from messages.process_schemas import Queue
-from messages.serializers import caller_resource, release_resource, webhook_state, worker_resource
+from messages.process_serializers import caller_resource, release_resource, webhook_state, worker_resource
 from statemachine.errors import PrestagerError
 from statemachine.releases import release_order
 

@@ -17,17 +17,12 @@ from db.problems import count_problems
 from db.read_queries import Row
 from db.strategy_progress import blocking_sites, step_counts, step_progress
 from messages.commands import CommandType
+from messages.process_serializers import audit_resource
 from messages.requests.queries import AuditQuery, PageQuery, PastStepsQuery, StandaloneQuery
 from messages.requests.strategy_retry import StrategyRetryBody
 from messages.schemas import HistoricStrategy
-from messages.serializers import (
-    audit_resource,
-    past_step_resource,
-    past_strategy_resource,
-    problem_resource,
-    progress_resource,
-    standalone_step_resource,
-)
+from messages.serializers import past_strategy_resource, progress_resource
+from messages.step_serializers import past_step_resource, problem_resource, standalone_step_resource
 
 
 async def show_strategies(request: web.Request) -> web.Response:

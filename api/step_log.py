@@ -24,7 +24,7 @@ from api.validation import not_found, path_number, path_ref, read_query, step_no
 from db import read_queries
 from db.run_output import PhaseOutput, ends_of, outputs, phase_run, runs_of_step, text_after
 from messages.requests.queries import FollowQuery, LogQuery, PageQuery, StepLogQuery
-from messages.serializers import run_resource
+from messages.step_serializers import run_resource
 
 _log = structlog.get_logger(__name__)
 

@@ -34,8 +34,9 @@ from messages.commands import STRATEGY_ACTIONS, CommandType
 from messages.requests.queries import StepsQuery, TypeQuery
 from messages.requests.strategy import ActionRequest, StrategyBody, StrategyCommand
 from messages.requests.strategy_control import ACTION_BODIES, StepCancelRequest, StepUpdate, StrategyUpdate
-from messages.schemas import Explanation
-from messages.serializers import commanded_step_resource, counted_strategy_resource, progress_resource, step_resource
+from messages.serializers import counted_strategy_resource, progress_resource
+from messages.step_schemas import Explanation
+from messages.step_serializers import commanded_step_resource, step_resource
 from statemachine.explain import explain
 
 

@@ -18,10 +18,10 @@ from db.schema import webhooks
 from db.webhooks import all_webhooks
 from messages.commands import CommandType
 from messages.errors import RequestError
+from messages.process_serializers import delivery_resource, webhook_resource
 from messages.requests.base import parse_request
 from messages.requests.webhook import SECRET_KEY, DeliveryQuery, SecretRequest, WebhookBody, WebhookChangeBody
-from messages.schemas import CountedWebhook
-from messages.serializers import delivery_resource, webhook_resource
+from messages.webhook_schemas import CountedWebhook
 from messages.webhook_secrets import SEAL_TAG, make_secret, seal_tag
 
 _SHOWN_ALREADY: Final = (

@@ -26,7 +26,7 @@ class _InstallationReads:
     def read(self, *path: str, **_: str | int) -> Any:
         # Not before: a command over HTTP needs none of them.
         from db.heartbeats import all_processes  # noqa: PLC0415
-        from messages.serializers import worker_resource  # noqa: PLC0415
+        from messages.process_serializers import worker_resource  # noqa: PLC0415
 
         with self._database.read() as connection:
             match path:

@@ -19,7 +19,7 @@ from db.schema import webhooks
 from db.webhook_deliveries import DeliveryState, deliveries_page, open_counts
 from db.webhooks import all_webhooks
 from messages.commands import Command, CommandType
-from messages.serializers import webhook_resource
+from messages.process_serializers import webhook_resource
 from messages.webhook_secrets import key_of, make_secret
 from service.errors import CommandError
 

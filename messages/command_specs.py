@@ -27,17 +27,9 @@ from messages.requests.strategy_control import (
 from messages.requests.strategy_retry import StrategyRetry
 from messages.requests.subcloud import NewSubcloud, StagedRequest, SubcloudChange, UnstageRequest
 from messages.requests.webhook import RedeliveryRequest, WebhookChange, WebhookRequest
-from messages.schemas import (
-    CancelledStep,
-    CreatedStrategy,
-    Delivery,
-    ResumedStrategy,
-    Step,
-    Strategy,
-    StrategyPreview,
-    TaggedWebhook,
-    Webhook,
-)
+from messages.schemas import CreatedStrategy, ResumedStrategy, Strategy, StrategyPreview
+from messages.step_schemas import CancelledStep, Step
+from messages.webhook_schemas import Delivery, TaggedWebhook, Webhook
 
 
 class NoRequest(Request):

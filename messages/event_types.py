@@ -14,7 +14,8 @@ from pydantic import Field
 # Pydantic cannot read those of `typing` before Python 3.12.
 from typing_extensions import TypedDict
 
-from messages.schemas import Count, ProblemId, Progress, Step, Strategy
+from messages.schemas import Count, Progress, Strategy
+from messages.step_schemas import ProblemId, Step
 from statemachine.host_keys import HostKeyOrigin
 from statemachine.rollout import HoldKind, HoldScope
 from statemachine.states import (

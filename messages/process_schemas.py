@@ -9,6 +9,7 @@ from pydantic import Field
 # Pydantic cannot read those of `typing` before Python 3.12.
 from typing_extensions import TypedDict
 
+from messages.commands import CommandType, ShellAction
 from messages.schemas import Count, Moment, ZonedMoment
 
 
@@ -101,5 +102,28 @@ Worker = TypedDict(
         "started-at": ZonedMoment,
         "last-seen-at": ZonedMoment,
         "last-seen-s": Annotated[float, Field(description="Seconds since it was seen last.")],
+    },
+)
+
+
+AuditEntry = TypedDict(
+    "AuditEntry",
+    {
+        "id": int,
+        "at": Moment,
+        "caller": str,
+        "origin": Annotated[str | None, Field(description="Address that the API was called from; null by AMQP.")],
+        "user-id": Annotated[
+            str | None,
+            Field(
+                description="RabbitMQ user that published the command, as RabbitMQ vouches for it; `caller` is the"
+                " source that the publisher claims. Null over HTTP, and where the publisher sent no `user_id`."
+            ),
+        ],
+        "command-id": str,
+        "type": CommandType | ShellAction,
+        "subject": str | None,
+        "status": Annotated[int, Field(description="HTTP status of the answer.")],
+        "detail": Annotated[str, Field(description="Why it was refused; otherwise empty.")],
     },
 )

@@ -19,8 +19,8 @@ from db.site_records import site_records
 from messages.commands import Command
 from messages.event_types import STRATEGY_UPDATED, StrategyUpdated
 from messages.requests.strategy_control import StepCancelRequest, StepHoldRequest
-from messages.schemas import CancelledStep, Step
-from messages.serializers import step_resource
+from messages.step_schemas import CancelledStep, Step
+from messages.step_serializers import step_resource
 from statemachine.legal_commands import step_refusal
 from statemachine.plan import retry_of
 from statemachine.proofs import may_prove

@@ -14,6 +14,7 @@ from db.schema import database_now, events, webhooks
 from db.webhook_deliveries import Cause, DeliveryState, add_delivery, find_delivery, hurry, new_delivery
 from db.webhooks import disable, lock, webhook_count
 from messages.commands import Command
+from messages.process_serializers import delivery_resource, webhook_resource
 from messages.requests.base import Request
 from messages.requests.webhook import (
     SECRET_FAULT,
@@ -24,8 +25,7 @@ from messages.requests.webhook import (
     WebhookChange,
     WebhookRequest,
 )
-from messages.schemas import Delivery, TaggedWebhook, Webhook
-from messages.serializers import delivery_resource, webhook_resource
+from messages.webhook_schemas import Delivery, TaggedWebhook, Webhook
 from messages.webhook_secrets import seal_tag
 
 # Each costs a look several times a second.

@@ -36,7 +36,8 @@ from messages.requests.queries import (
     StandaloneQuery,
 )
 from messages.requests.strategy_retry import StrategyRetryBody
-from messages.schemas import CreatedStrategy, HistoricStrategy, ProblemList
+from messages.schemas import CreatedStrategy, HistoricStrategy
+from messages.step_schemas import ProblemList
 
 _EVENTS: Final = "Events"
 _HISTORY: Final = "History and audit"

@@ -11,18 +11,11 @@ from typing_extensions import TypedDict
 
 from apidocs.json_schemas import Generator, Schemas
 from messages.inventory_schemas import CountedGroup, ListedSubcloud, Subcloud
-from messages.process_schemas import Worker
+from messages.process_schemas import AuditEntry, Worker
 from messages.requests.base import Request
-from messages.schemas import (
-    AuditEntry,
-    CountedWebhook,
-    Delivery,
-    HistoricStep,
-    HistoricStrategy,
-    Run,
-    StandaloneStep,
-    Step,
-)
+from messages.schemas import HistoricStrategy
+from messages.step_schemas import HistoricStep, Run, StandaloneStep, Step
+from messages.webhook_schemas import CountedWebhook, Delivery
 
 _Next = Annotated[str | None, Field(description="Path of the next page; null on the last.")]
 

@@ -21,17 +21,8 @@ from messages.requests.queries import (
 )
 from messages.requests.strategy import StrategyBody, StrategyCommand
 from messages.requests.strategy_control import ActionBody, StepCancelRequest, StepUpdate, StrategyUpdate
-from messages.schemas import (
-    CancelledStep,
-    CommandedStep,
-    CountedStrategy,
-    CreatedStrategy,
-    Explanation,
-    ProblemList,
-    Step,
-    Strategy,
-    StrategyPreview,
-)
+from messages.schemas import CountedStrategy, CreatedStrategy, Strategy, StrategyPreview
+from messages.step_schemas import CancelledStep, CommandedStep, Explanation, ProblemList, Step
 
 _TAG: Final = "Strategy"
 _SUBCLOUD_NAME: Final = ("Name of the subcloud; an id is not accepted.", "edge-12")

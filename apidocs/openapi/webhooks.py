@@ -10,7 +10,7 @@ from aiohttp.typedefs import Handler
 from api import webhooks
 from apidocs.openapi.operation import Body, DeliveryPage, Operation, Response, WebhookList
 from messages.requests.webhook import DeliveryQuery, WebhookBody, WebhookChangeBody
-from messages.schemas import CountedWebhook, Delivery, WebhookCreated
+from messages.webhook_schemas import CountedWebhook, Delivery, WebhookCreated
 
 _TAG: Final = "Webhooks"
 _WEBHOOK: Final = ("Name of the webhook, or its id.", "ops")

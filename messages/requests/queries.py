@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from messages.limits import LARGEST_ID, TEXT_LENGTH, is_id
 from messages.requests.base import AcceptedAs, ErrorMessage, Request, truncate_for_error, validation_error
 from messages.requests.targets import SelectorText
-from messages.schemas import Step
+from messages.step_schemas import Step
 from statemachine.rollout import StepOutcome
 from statemachine.states import PHASES, STRATEGY_TYPES, FailureClass, StepState
 

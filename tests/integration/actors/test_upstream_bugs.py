@@ -13,7 +13,8 @@ from db.read_queries import works_of_steps
 from db.schema import events, runs, steps, strategies
 from messages.commands import CommandType
 from messages.queues import Call
-from messages.serializers import step_resource, strategy_resource, subcloud_resource
+from messages.serializers import strategy_resource, subcloud_resource
+from messages.step_serializers import step_resource
 from runner.fake import FakeRunEnd
 from sites.inspector import DeclaredInspector
 from tests.support.fake_playbooks import FakePlaybooks

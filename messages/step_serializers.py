@@ -1,0 +1,125 @@
+"""Rows of steps, runs and problems as the JSON objects of the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from messages.serializers import Row, duration_s, hold_resource, moment, zoned_moment
+from messages.step_schemas import CommandedStep, HistoricStep, Problem, Run, StandaloneStep, Step
+from statemachine.failure_classes import ADVICE
+from statemachine.legal_commands import (
+    STEP_COMMANDS,
+    StepSituation,
+    refused_step_commands,
+)
+from statemachine.states import FailureClass
+from statemachine.step_details import log_path
+
+
+def step_resource(row: Row, work: Row, hold: Row | None = None) -> Step:
+    """Return a step.
+
+    Args:
+        row: The step.
+
+        work: Its group and its run, as `db.read_queries.StepWork`.
+
+        hold: The open hold of its site alone.
+    """
+    return {
+        "id": row["id"],
+        "cloud": row["subcloud_name"],
+        "stage": row["stage"],
+        "state": row["state"],
+        "details": row["details"],
+        "outcome": row["outcome"],
+        "class": row["failure_class"],
+        "problem": row["problem"],
+        "held": None if hold is None else hold_resource(hold, "read"),
+        "cancel-requested-by": row["cancel_requested_by"],
+        "proved-by": row["proved_by"],
+        "series": row["series"],
+        "group": work["group"],
+        "attempt": work["attempt"],
+        "run-state": work["run_state"],
+        "worker": work["worker"],
+        "phase-started-at": moment(work["since"], "read"),
+        "usual-s": work["usual_s"],
+        "started-at": moment(row["started_at"], "read"),
+        "finished-at": moment(row["finished_at"], "read"),
+        "created-at": moment(row["created_at"], "read"),
+        "updated-at": moment(row["updated_at"], "read"),
+    }
+
+
+def commanded_step_resource(row: Row, work: Row, hold: Row | None, situation: StepSituation) -> CommandedStep:
+    """Return a step with the commands that are legal for it now; the others are as for `step_resource`."""
+    refused = refused_step_commands(situation)
+    return {
+        **step_resource(row, work, hold),
+        "commands": [command for command in STEP_COMMANDS if command not in refused],
+        "commands-refused": refused,
+    }
+
+
+def run_resource(row: Row, step: Row, worker: str | None) -> Run:
+    """Return a run of a step; `row` is one of `db.run_output.runs_of_step`, `worker` the name of its worker."""
+    return {
+        "id": row["id"],
+        "step": step["id"],
+        "cloud": step["subcloud_name"],
+        "phase": row["phase"],
+        "attempt": row["attempt"],
+        "shared": row["preparation_id"] is not None,
+        "state": row["state"],
+        "outcome": row["outcome"],
+        "details": row["details"],
+        "class": row["failure_class"],
+        "problem": row["problem"],
+        "worker": worker,
+        "queued-at": zoned_moment(row["dispatched_at"]),
+        "started-at": zoned_moment(row["started_at"]),
+        "finished-at": zoned_moment(row["finished_at"]),
+        "log": f"/v1.0/runs/{row['id']}/log" if row["has_text"] else None,
+    }
+
+
+def problem_resource(row: Row, sites: Sequence[Row]) -> Problem:
+    """Return a problem; `row` and `sites` are those of `db.problems.ProblemCounts`."""
+    newest, phase = sites[0], row["phase"]
+    advice = ADVICE[FailureClass(row["failure_class"])]
+    name = newest["subcloud_name"]
+    return {
+        "id": row["id"],
+        "phase": phase,
+        "class": row["failure_class"],
+        "task": row["task"],
+        "text": row["text"],
+        "count": row["number"],
+        "clouds": [site["subcloud_name"] for site in sites],
+        "first": moment(row["first"], "read"),
+        "last": moment(row["last"], "read"),
+        "sample": {"cloud": name, "details": newest["details"], "log": log_path(name, phase)},
+        "retryable": advice.retryable,
+        "advice": advice.text,
+    }
+
+
+def past_step_resource(row: Row, work: Row) -> HistoricStep:
+    """Return a step of a strategy of any time; see `step_resource`."""
+    return {
+        **step_resource(row, work),
+        "release": row["release"],
+        "from-version": row["from_version"],
+        "duration-s": duration_s(row["started_at"], row["finished_at"]),
+    }
+
+
+def standalone_step_resource(row: Row, work: Row, caller: str | None) -> StandaloneStep:
+    """Return a step of no strategy, with the caller who asked for it; see `step_resource`."""
+    return {
+        **past_step_resource(row, work),
+        "type": row["type"],
+        "requested-by": caller,
+        "runs": f"/v1.0/steps/{row['id']}/runs",
+    }
