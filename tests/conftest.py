@@ -27,12 +27,20 @@ _TOGETHER: Final = {
 
 
 # Folders of the quick lane, `make test`: seconds of processor time a file. Single tests of others are marked `quick`.
-_QUICK: Final = ("unit", "property", "integration/actors", "integration/api", "integration/db", "integration/sysinv")
+_QUICK: Final = (
+    "unit/",
+    "property/",
+    "integration/actors/",
+    "integration/api/",
+    "integration/db/",
+    "integration/sysinv/",
+)
 # Files of these folders that take longer.
 _NOT_QUICK: Final = frozenset(
     {
         "integration/actors/test_own_playbooks.py",
         "integration/actors/test_preview_agreement.py",
+        "integration/actors/test_retried_sites.py",
         "integration/actors/test_strategy_endings.py",
         "integration/actors/test_sysinv_strategy.py",
         "integration/api/test_api_undecodable.py",
