@@ -147,7 +147,9 @@ class Fleet(WorkerSide):
         if strategy.is_window:
             step.position = max(one.position for one in strategy.steps) + 1
         else:
-            step.stage = max(step.stage, min(one.stage for one in strategy.steps if one.open))
+            # All others may have ended while the plan that ends the strategy is still to come.
+            open_stage = min((one.stage for one in strategy.steps if one.open), default=step.stage)
+            step.stage = max(step.stage, open_stage)
             strategy.sizes[step.stage] = sum(one.stage == step.stage for one in strategy.steps)
         step.open, step.outcome, step.cancel_by, step.details, step.attempt = True, None, None, "", 1
         step.history.clear()

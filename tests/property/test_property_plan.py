@@ -269,6 +269,12 @@ def test_thousands_of_schedules() -> None:
     assert runs > SCHEDULES
 
 
+def test_a_retry_when_all_stages_have_ended() -> None:
+    """A step that is retried before the plan that would end its strategy opens its own stage again."""
+    # All steps had ended there, and no stage was open.
+    assert simulate(381070896) > 0
+
+
 def test_schedule_is_made_from_its_seed_alone() -> None:
     """The same seed plays the same schedule."""
     assert simulate(11) == simulate(11)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Event
 from time import monotonic
 
@@ -28,6 +29,7 @@ from tests.support.waiting import BUSY_FACTOR, PATIENCE_S, wait_for
 # The bound of these tests, which would else wait for minutes; tests/faults has the real one.
 BOUND_S = 1.0
 LONGEST_S = BOUND_S * BUSY_FACTOR
+_ARRIVAL_S = 20.0
 COORDINATOR = frozenset({ProcessRole.COORDINATOR})
 
 
@@ -241,8 +243,6 @@ class TestTransport:
     ) -> None:
         """A command whose bytes left may still arrive: the caller is not told that nothing was changed."""
         installation = await asyncio.to_thread(start, roles=COORDINATOR)
-        assert (await transport.request(add_group("first"))).status == 200
-        proxy.swallow()
 
         async def ask(name: str, after_s: float) -> float:
             await asyncio.sleep(after_s)
@@ -251,14 +251,23 @@ class TestTransport:
                 await transport.request(add_group(name))
             return monotonic() - began
 
-        # The later one loses its connection by the failure of the first.
-        took = await asyncio.gather(ask("second", 0), ask("third", 0.5))
-        proxy.pass_on()
+        async def arrives(number: int) -> bool:
+            """Return whether a command arrives that left while the network was parted."""
+            assert (await transport.request(add_group(f"before-{number}"))).status == 200
+            known = len(installation.rows(commands))
+            proxy.swallow()
+            # The later one loses its connection by the failure of the first.
+            took = await asyncio.gather(ask(f"first-{number}", 0), ask(f"second-{number}", 0.5))
+            proxy.pass_on()
+            assert max(took) < LONGEST_S
+            with suppress(AssertionError):
+                await asyncio.to_thread(wait_for, lambda: len(installation.rows(commands)) > known, _ARRIVAL_S)
+            return len(installation.rows(commands)) > known
 
-        # The first does arrive here, for the network held its bytes; of the other a part may have been lost.
-        await asyncio.to_thread(wait_for, lambda: len(installation.rows(commands)) >= 2)
-        assert max(took) < LONGEST_S
-        assert (await transport.request(add_group("fourth"))).status == 200
+        # A broker may end a connection that broke before it has read all that came by it; hardly three times.
+        arrived = await arrives(0) or await arrives(1) or await arrives(2)
+        assert arrived, "no command arrived that had left"
+        assert (await transport.request(add_group("after"))).status == 200
 
     async def test_a_command_that_expired_never_runs(
         self, host: VirtualHost, start: Callable[..., StartedInstallation], transport: AmqpTransport

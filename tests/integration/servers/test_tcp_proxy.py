@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Iterator
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
@@ -49,6 +50,19 @@ def client(proxy: TcpProxy) -> Iterator[socket.socket]:
         yield client
 
 
+@pytest.fixture
+def client_of_silent() -> Iterator[tuple[TcpProxy, socket.socket, socket.socket]]:
+    """A proxy with one connection, from both of its ends, to a server that says only what the test says."""
+    with (
+        socket.create_server((HOST, 0)) as listener,
+        TcpProxy(listener.getsockname()[1]) as proxy,
+        connect(proxy) as client,
+        listener.accept()[0] as server,
+    ):
+        server.settimeout(PATIENCE_S)
+        yield proxy, client, server
+
+
 def connect(proxy: TcpProxy) -> socket.socket:
     return socket.create_connection((HOST, proxy.port), timeout=PATIENCE_S)
 
@@ -86,6 +100,24 @@ def test_swallowed_bytes_travel_on_later(proxy: TcpProxy, client: socket.socket)
 
     assert b"held" == client.recv(4)
     assert (1, 5) == (before, proxy.counts().to_target_bytes)
+
+
+def test_held_bytes_outlive_their_sender(client_of_silent: tuple[TcpProxy, socket.socket, socket.socket]) -> None:
+    """Bytes on their way when their sender breaks off still arrive, also where others were on their way to it."""
+    proxy, client, server = client_of_silent
+    proxy.swallow()
+    server.sendall(b"-")
+    wait_for(lambda: proxy.counts().held_bytes == 1)
+    client.sendall(b"held")
+    wait_for(lambda: proxy.counts().held_bytes == 5)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    proxy.pass_on()
+
+    assert b"held" == server.recv(4)
+    with pytest.raises(ConnectionResetError):
+        server.recv(1)
+    wait_for(lambda: proxy.counts().open_count == 0)
 
 
 def test_a_parted_network_hides_the_end(proxy: TcpProxy, client: socket.socket) -> None:
