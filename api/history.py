@@ -16,6 +16,7 @@ from db.holds import open_holds
 from db.problems import count_problems
 from db.read_queries import Row
 from db.strategy_progress import blocking_sites, step_counts, step_progress
+from db.time_series import read_series
 from messages.commands import CommandType
 from messages.process_serializers import audit_resource
 from messages.requests.queries import AuditQuery, PageQuery, PastStepsQuery, StandaloneQuery
@@ -73,6 +74,13 @@ async def show_standalone(request: web.Request) -> web.Response:
         return encode_page(request, "prestages", items, last=rows[-1]["id"] if rows else None, limit=page.limit)
 
     return await database_response(request, read)
+
+
+async def show_series(request: web.Request) -> web.Response:
+    """Show the counts of one strategy's sites over time, its stages and its holds."""
+    return await database_response(
+        request, lambda connection: encode(read_series(connection, _strategy(connection, request)))
+    )
 
 
 async def show_problems(request: web.Request) -> web.Response:

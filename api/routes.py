@@ -75,6 +75,7 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_GET, _HISTORY, history.show_strategies, READ),
     (hdrs.METH_GET, f"{_HISTORY}/{{ref}}", history.show_strategy, READ),
     (hdrs.METH_GET, f"{_HISTORY}/{{ref}}/problems", history.show_problems, READ),
+    (hdrs.METH_GET, f"{_HISTORY}/{{ref}}/series", history.show_series, READ),
     (hdrs.METH_GET, f"{_HISTORY}/{{ref}}/steps", history.show_steps, READ),
     (hdrs.METH_POST, f"{_HISTORY}/{{ref}}/retry", history.retry, CHANGE),
     (hdrs.METH_GET, f"{_VERSION}/prestages", history.show_standalone, READ),

@@ -197,9 +197,9 @@ def _progress_lines(progress: Record, canvas: Canvas, *, has_stage: bool = False
 
 
 def forecast(progress: Record) -> list[str]:
-    """Return pace and likely end of a strategy, as far as the answer has them."""
+    """Return pace and likely end of a strategy, as far as the answer has them; nothing of one that has ended."""
     pace, eta, missing = progress.get("pace"), progress.get("eta"), progress.get("eta-missing")
-    parts = [] if pace is None else [f"pace {pace:g}/min"]
+    parts = [f"pace {pace:g}/min"] if pace is not None and (eta or missing) else []
     if eta:
         parts.append(f"likely done {_clock(eta['p10'])} to {_clock(eta['p90'])} UTC")
     elif missing:

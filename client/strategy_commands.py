@@ -43,6 +43,14 @@ def _clouds_text(clouds: list[str]) -> str:
     return f"{', '.join(clouds[:_NAMED])}{more}"
 
 
+def _expected_text(previewed: Record) -> str:
+    """Return how long a strategy is likely to take, or why that is not known; an older service says neither."""
+    expected, missing = previewed.get("expected"), previewed.get("expected-missing")
+    if expected is None:
+        return f"not known: {missing}" if missing else ""
+    return f"{expected['p50-s'] / 60:.1f} to {expected['p90-s'] / 60:.1f} min"
+
+
 _PREVIEWED_STAGE: Final = (
     ShownField(key="stage", title="STAGE"),
     ShownField(key="name", title="NAME", is_spare=True),
@@ -56,6 +64,7 @@ _PREVIEWED: Final = (
     ShownField(key="release", title="release"),
     ShownField(key="sites", title="sites"),
     ShownField(key="rollout", title="rollout"),
+    ShownField(key="expected", title="likely takes", whole=_expected_text),
     ShownField(key="excluded-subclouds", title="left out", text=excluded_text),
     ShownField(key="plan-digest", title="plan digest"),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any, Final
@@ -37,7 +37,7 @@ from messages.event_types import STRATEGY_PROGRESS
 from messages.schemas import Progress
 from messages.serializers import progress_resource
 from statemachine.admission import is_halted
-from statemachine.forecast import FEWEST_RUNS, BegunSite, RunTime, StageLeft, WorkLeft, forecast, phases_left
+from statemachine.forecast import FEWEST_RUNS, BegunSite, RunTime, StageLeft, TimeLeft, WorkLeft, forecast, phases_left
 from statemachine.rollout import HoldKind, RolloutMode, StepOutcome, StepProgress
 from statemachine.snapshot import StrategyView
 from statemachine.states import (
@@ -228,11 +228,7 @@ class _Situation:
     def _find_lack(self) -> str:
         if not self._work.stages:
             return self._held_sites or _TOO_FEW
-        if self._slots == 0:
-            return "no worker is there"
-        if any(len(self._durations.get(phase, ())) < FEWEST_RUNS for phase in phases_left(self._work)):
-            return _TOO_FEW
-        return ""
+        return _lack_of(self._work, self._durations, self._slots)
 
     def _read_pace(self, connection: Connection) -> float:
         now = datetime.fromtimestamp(self._now, UTC)
@@ -275,7 +271,7 @@ class _Situation:
                 StageLeft(
                     not_started=sum(stage.not_started for stage in stages),
                     begun=tuple(site for stage in stages for site in stage.begun),
-                    width=self._at_most(view.width),
+                    width=_within_slots(view.width, self._slots),
                 )
             ]
         ramp = None if view.ramp_start is None else view.ramp_start + view.succeeded
@@ -283,13 +279,8 @@ class _Situation:
 
     def _width(self, view: StrategyView, stage: int) -> int | None:
         widths = [width for width in (view.width, view.stage_widths.get(stage)) if width is not None]
-        return self._at_most(min(widths) if widths and view.mode == RolloutMode.WINDOW else None)
-
-    def _at_most(self, width: int | None) -> int | None:
-        """Return a width that the slots of the workers allow."""
-        if not self._slots:
-            return width
-        return self._slots if width is None else min(width, self._slots)
+        width = min(widths) if widths and view.mode == RolloutMode.WINDOW else None
+        return _within_slots(width, self._slots)
 
     def _pause_s(self, stage: int) -> float:
         """Return how long the stages wait before one that has not begun."""
@@ -329,6 +320,35 @@ class _Situation:
     _held_sites = ""
 
 
+def forecast_new(connection: Connection, work: WorkLeft) -> TimeLeft | str:
+    """Return how long a strategy takes that is not made yet, or why that is not known, as a few words.
+
+    Durations are those of strategies of the last 90 days; `work` is as wide as its options allow, whatever slots there
+    are.
+    """
+    slots = _slots(connection)
+    now = float(connection.execute(select(database_now())).scalar_one())
+    durations = _durations(connection, None, datetime.fromtimestamp(now, UTC))
+    stages = tuple(replace(stage, width=_within_slots(stage.width, slots)) for stage in work.stages)
+    work = replace(work, stages=stages)
+    return _lack_of(work, durations, slots) or forecast(work, durations)
+
+
+def _lack_of(work: WorkLeft, durations: Mapping[str, Sequence[RunTime]], slots: int | None) -> str:
+    if slots == 0:
+        return "no worker is there"
+    if any(len(durations.get(phase, ())) < FEWEST_RUNS for phase in phases_left(work)):
+        return _TOO_FEW
+    return ""
+
+
+def _within_slots(width: int | None, slots: int | None) -> int | None:
+    """Return a width that the slots of the workers allow."""
+    if not slots:
+        return width
+    return slots if width is None else min(width, slots)
+
+
 def _slots(connection: Connection) -> int | None:
     """Return the playbook slots of the workers that live; None: there are no heartbeats."""
     query = select(func.count(), func.coalesce(func.sum(heartbeats.c.slots), 0)).where(is_alive())
@@ -336,7 +356,7 @@ def _slots(connection: Connection) -> int | None:
     return int(slots) if count else None
 
 
-def _durations(connection: Connection, strategy_id: int, now: datetime) -> Mapping[str, Sequence[RunTime]]:
+def _durations(connection: Connection, strategy_id: int | None, now: datetime) -> Mapping[str, Sequence[RunTime]]:
     """Return the ended runs by phase, the newest first: the strategy's own, or where these are few, those of others."""
     columns = (runs.c.phase, runs.c.outcome, runs.c.started_at, runs.c.finished_at)
     owner = func.coalesce(steps.c.strategy_id, preparations.c.strategy_id).label("owner")
@@ -360,7 +380,7 @@ def _durations(connection: Connection, strategy_id: int, now: datetime) -> Mappi
         if goes_on is None or row.finished_at is None:
             continue
         run = RunTime(seconds=max(0.0, (row.finished_at - row.started_at).total_seconds()), goes_on=goes_on)
-        if row.owner == strategy_id:
+        if strategy_id is not None and row.owner == strategy_id:
             own[row.phase].append(run)
         elif row.finished_at > now - _OLDEST:
             others[row.phase].append(run)

@@ -212,6 +212,16 @@ PreviewedStage = TypedDict(
 )
 
 
+ExpectedDuration = TypedDict(
+    "ExpectedDuration",
+    {
+        "p10-s": Annotated[float, Field(ge=0, description="Seconds in which it ends in 10 of 100 cases.")],
+        "p50-s": Annotated[float, Field(ge=0, description="As likely to take less as more.")],
+        "p90-s": Annotated[float, Field(ge=0, description="Seconds in which it ends in 90 of 100 cases.")],
+    },
+)
+
+
 StrategyPreview = TypedDict(
     "StrategyPreview",
     {
@@ -222,6 +232,16 @@ StrategyPreview = TypedDict(
         "sites": Count,
         "stages": list[PreviewedStage],
         "excluded-subclouds": list[Excluded],
+        "expected": Annotated[
+            ExpectedDuration | None,
+            Field(
+                description="How long it is likely to take once it is applied, without approvals; from phases that"
+                " ended in the last 90 days, with all slots of the workers. Null: see `expected-missing`."
+            ),
+        ],
+        "expected-missing": Annotated[
+            str | None, Field(description="Why that is not known, such as `too few sites have ended`.")
+        ],
         "warnings": Annotated[list[str], Field(description="Sentences that keep nothing from being created.")],
         "refusals": Annotated[
             list[str],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -26,17 +27,19 @@ from actors.coordinator.strategy_draft import (
     find_named_group,
 )
 from actors.coordinator.worker_checks import content_warning, room_warning
+from db.forecasts import forecast_new
 from db.json_table import given_rows
 from db.schema import is_among, steps, strategies, strategy_stages, subclouds
 from db.site_records import site_records
 from messages.commands import Command
 from messages.event_types import StrategyCreated, event_name
 from messages.requests.strategy import StrategyCommand, StrategyRequest
-from messages.schemas import CreatedStrategy, PreviewedStage, StrategyPreview
+from messages.schemas import CreatedStrategy, ExpectedDuration, PreviewedStage, StrategyPreview
 from messages.serializers import NO_ERRORS, strategy_resource
+from statemachine.forecast import StageLeft, TimeLeft, WorkLeft
 from statemachine.proofs import may_prove
 from statemachine.rollout import RolloutMode
-from statemachine.states import StrategyState
+from statemachine.states import STRATEGY_TYPES, StrategyState
 
 # Columns that each step has for itself, and those that all steps of a strategy have alike.
 _PLACED: Final = given_rows("placed", subcloud_id=BigInteger, subcloud_name=String, stage=Integer, position=BigInteger)
@@ -109,6 +112,7 @@ def preview_strategy(context: CommandContext, command: Command) -> StrategyPrevi
     wanted = WantedStrategy(request=request, group=group, release=release)
     draft = draft_strategy(context, wanted, command.data, refusals)
     found = (*draft.warnings, content_warning(context, release), room_warning(context, draft.places.most_at_once))
+    expected = forecast_new(context.connection, _work_of(draft)) if draft.places.steps else "no site is chosen"
     return {
         "release": release,
         "subcloud-apply-type": draft.apply_type,
@@ -117,10 +121,45 @@ def preview_strategy(context: CommandContext, command: Command) -> StrategyPrevi
         "sites": len(draft.places.steps),
         "stages": _previewed_stages(draft),
         "excluded-subclouds": draft.sites.excluded,
+        "expected": None if isinstance(expected, str) else _duration(expected),
+        "expected-missing": expected if isinstance(expected, str) else None,
         "warnings": [one for one in found if one is not None],
         "refusals": refusals.texts,
         "plan-digest": draft.digest,
     }
+
+
+def _duration(left: TimeLeft) -> ExpectedDuration:
+    return {"p10-s": round(left.p10_s, 1), "p50-s": round(left.p50_s, 1), "p90-s": round(left.p90_s, 1)}
+
+
+def _work_of(draft: StrategyDraft) -> WorkLeft:
+    """Return the work of a strategy that has not begun."""
+    options, kind = draft.options, STRATEGY_TYPES[draft.wanted.request.type]
+    counts = Counter(stage for _, stage, _ in draft.places.steps)
+    soaks_s = {one["stage"]: float(one.get("soak-s") or 0.0) for one in options.get("stages") or ()}
+    is_window, are_named = options["mode"] == RolloutMode.WINDOW, bool(soaks_s)
+    stages = [
+        StageLeft(
+            not_started=count,
+            width=_narrower(draft.width, draft.places.widths[stage]),
+            pause_s=soaks_s.get(stage - 1, 0.0),
+        )
+        for stage, count in sorted(counts.items())
+    ]
+    if is_window and not are_named and draft.width is not None:
+        # The width counts over all groups.
+        stages = [StageLeft(not_started=counts.total(), width=draft.width)]
+    return WorkLeft(
+        phases=tuple(phase.state for phase in kind.phases if not phase.once_per_strategy),
+        stages=tuple(stages),
+        one_by_one=not is_window or are_named,
+        ramp=(options.get("ramp") or {}).get("start"),
+    )
+
+
+def _narrower(*widths: int | None) -> int | None:
+    return min((width for width in widths if width is not None), default=None)
 
 
 def _previewed_stages(draft: StrategyDraft) -> list[PreviewedStage]:

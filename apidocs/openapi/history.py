@@ -38,6 +38,7 @@ from messages.requests.queries import (
 from messages.requests.strategy_retry import StrategyRetryBody
 from messages.schemas import CreatedStrategy, HistoricStrategy
 from messages.step_schemas import ProblemList
+from messages.time_series import TimeSeries
 
 _EVENTS: Final = "Events"
 _HISTORY: Final = "History and audit"
@@ -122,6 +123,15 @@ WATCHING: Final[Mapping[Handler, Operation]] = {
         response=Response(description="The problems, at most fifty, the most frequent first.", type=ProblemList),
         errors=_NO_STRATEGY,
         notes=PROBLEMS_NOTE,
+    ),
+    history.show_series: Operation(
+        id="show-series",
+        tag=_HISTORY,
+        ref=_STRATEGY,
+        response=Response(description="The time series.", type=TimeSeries),
+        errors=_NO_STRATEGY,
+        notes="At most 240 points, as far from each other as that needs. Of a site that was retried within its"
+        " strategy the last try counts.",
     ),
     history.show_standalone: Operation(
         id="list-prestages",

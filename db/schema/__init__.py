@@ -5,7 +5,7 @@ They must equal what the migrations make; a test compares the two.
 
 from __future__ import annotations
 
-from db.schema.base import BigId, UtcDateTime, database_now, is_among, metadata
+from db.schema.base import BigId, UtcDateTime, database_now, is_among, metadata, time_bucket
 from db.schema.inventory import (
     controller,
     heartbeats,
@@ -61,6 +61,7 @@ __all__ = [
     "strategy_stages",
     "subcloud_groups",
     "subclouds",
+    "time_bucket",
     "tokens",
     "webhook_deliveries",
     "webhooks",

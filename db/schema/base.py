@@ -73,6 +73,33 @@ def _postgresql_now(element: database_now, compiler: SQLCompiler, **options: Any
     return "(extract(epoch from clock_timestamp())::double precision)"
 
 
+class time_bucket(FunctionElement[int]):  # noqa: N801 - reads as an SQL function
+    """Number of the bucket that a stored moment lies in: whole seconds since the epoch divided by the bucket's length.
+
+    It is null for a moment that is null.
+    """
+
+    type = BigInteger()
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[datetime], name: str) -> None:
+        """Take the length of a bucket, in seconds, from the parameter `name`."""
+        super().__init__(column, parameter(name, type_=Integer()))
+
+
+@compiles(time_bucket, "sqlite")
+def _sqlite_bucket(element: time_bucket, compiler: SQLCompiler, **options: Any) -> str:
+    column, length_s = (compiler.process(clause, **options) for clause in element.clauses)
+    # A Julian day as a fraction misses a whole second by some microseconds.
+    return f"CAST(((julianday({column}) - 2440587.5) * 86400.0 + 0.0005) / {length_s} AS INTEGER)"
+
+
+@compiles(time_bucket, "postgresql")
+def _postgresql_bucket(element: time_bucket, compiler: SQLCompiler, **options: Any) -> str:
+    column, length_s = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"CAST(floor(date_part('epoch', {column}) / {length_s}) AS bigint)"
+
+
 class IdList(TypeDecorator[Collection[int]]):
     """Ids as one parameter: an array for PostgreSQL, JSON for SQLite."""
 

@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import isqrt
 from threading import Event
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import bindparam, insert, select, update
 
-from db.schema import problems, steps
+from db.schema import problems, runs, steps, strategies
 from tests.bench.goals import CONSOLE, Goal, judge, percentile, show_machine
 from tests.bench.measured_installation import (
     DISTRIBUTED,
@@ -47,6 +47,10 @@ _POLLED: Final[Mapping[str, str]] = {
     "problems": f"{_STRATEGY}/problems",
 }
 _FAILED: Final = "problems of a strategy that failed at all sites"
+_SERIES: Final = "time series of a strategy of four hours"
+_SERIES_S: Final = 4 * 3600.0
+_PHASES: Final = ("prestage-precheck", "prestaging-packages", "prestaging-images")
+_PHASE: Final = timedelta(minutes=2)
 # Causes of its failures.
 _CAUSES: Final = 200
 _POLLED_MS: Final = 30.0
@@ -90,7 +94,8 @@ def measure(sites: int, requests: int, kind: str = DISTRIBUTED, *, is_whole: boo
         installation.add_sites(sites)
         failed = _fail_everywhere(installation, width)
         installation.create_strategy(width)
-        polled = {**_POLLED, _FAILED: f"/v1.0/strategies/{failed}/problems"}
+        past = f"/v1.0/strategies/{failed}"
+        polled = {**_POLLED, _FAILED: f"{past}/problems", _SERIES: f"{past}/series"}
         whole = {_LIST: f"{_STRATEGY}/steps", _ONE: f"{_STRATEGY}/steps/{site_name(sites // 2)}"}
         paths = whole | polled if is_whole else polled
         # The first requests build what later ones find ready.
@@ -113,7 +118,10 @@ def measure(sites: int, requests: int, kind: str = DISTRIBUTED, *, is_whole: boo
 
 
 def _fail_everywhere(installation: MeasuredInstallation, width: int) -> int:
-    """Leave a past strategy whose steps failed for many causes, as rows, and return its id."""
+    """Leave a past strategy whose steps failed for many causes, as rows, and return its id.
+
+    Each step has a run of each of three phases; the steps began one after another.
+    """
     installation.create_strategy(width)
     failed = int(installation.find(_STRATEGY)["id"])
     installation.ask("DELETE", _STRATEGY)
@@ -121,14 +129,42 @@ def _fail_everywhere(installation: MeasuredInstallation, width: int) -> int:
     with installation.database.write() as connection:
         about = {"phase": "prestaging-packages", "failure_class": "space", "task": "Check room", "text": "no room"}
         connection.execute(insert(problems), [{"strategy_id": failed, "id": one, **about} for one in causes])
-        ids = connection.execute(select(steps.c.id).where(steps.c.strategy_id == failed).order_by(steps.c.id)).scalars()
-        now = datetime.now(UTC)
+        query = select(steps.c.id).where(steps.c.strategy_id == failed).order_by(steps.c.id)
+        ids = connection.execute(query).scalars().all()
+        end = datetime.now(UTC)
+        begin = end - timedelta(seconds=_SERIES_S)
+        begins = [begin + timedelta(seconds=_SERIES_S * 0.9 * place / len(ids)) for place in range(len(ids))]
         values = {"state": "failed", "outcome": "failed", "failure_class": "space", "details": "no room"}
         of_one = update(steps).where(steps.c.id == bindparam("failed"))
-        change = of_one.values(**values, problem=bindparam("cause"), started_at=now, finished_at=now)
-        rows = [{"failed": one, "cause": causes[isqrt(place) % _CAUSES]} for place, one in enumerate(ids)]
+        moments = {"started_at": bindparam("begin"), "finished_at": bindparam("end")}
+        change = of_one.values(**values, problem=bindparam("cause"), **moments)
+        rows = [
+            {"failed": one, "cause": causes[isqrt(place) % _CAUSES], "begin": at, "end": at + 3 * _PHASE}
+            for place, (one, at) in enumerate(zip(ids, begins, strict=True))
+        ]
         connection.execute(change, rows)
+        of_strategy = update(strategies).where(strategies.c.id == failed)
+        connection.execute(of_strategy.values(applied_at=begin, finished_at=end))
+        connection.execute(insert(runs), [_run(row, place) for row in rows for place in range(3)])
     return failed
+
+
+def _run(step: Mapping[str, Any], place: int) -> dict[str, Any]:
+    begin = step["begin"] + place * _PHASE
+    return {
+        "step_id": step["failed"],
+        "phase": _PHASES[place],
+        "attempt": 1,
+        "state": "finished",
+        "outcome": "succeeded",
+        "details": "",
+        "facts": {},
+        "dispatched_at": begin.timestamp(),
+        "cancel_requested": False,
+        "consumed": True,
+        "started_at": begin,
+        "finished_at": begin + _PHASE,
+    }
 
 
 @contextmanager

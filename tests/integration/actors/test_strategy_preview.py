@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from typing import Any
 
@@ -9,11 +10,13 @@ import pytest
 from sqlalchemy import delete, insert
 
 from actors.coordinator.create_strategy import preview_strategy
-from db.schema import audit, commands, events, heartbeats, secrets, steps, strategies
+from db.schema import audit, commands, events, heartbeats, runs, secrets, steps, strategies
 from messages.commands import Answer, CommandType
 from messages.queues import PRECHECKS, PREPARE, SUBCLOUDS
+from tests.support import api_rows
 from tests.support.installation import Installation
 
+PHASES_OF_A_SITE = ("prestage-precheck", "prestaging-packages", "prestaging-images")
 UNABLE = "Unable to create strategy of type 'prestage': Bad strategy request: "
 
 
@@ -233,3 +236,46 @@ def test_one_at_a_time(installation: Installation, monkeypatch: pytest.MonkeyPat
     assert (429, "Another preview is being made; try again.") == (second.status, second.detail)
     assert (200, 200) == (created.status, answers[0].status)
     assert 200 == preview(installation).status
+
+
+class TestExpectedDuration:
+    def test_unknown(self, installation: Installation) -> None:
+        """While too few phases have ended lately, or no site is chosen, the preview says so."""
+        assert (None, "no site is chosen") == _expected(preview(installation))
+        installation.add_site("a")
+        assert (None, "too few sites have ended") == _expected(preview(installation))
+
+    def test_from_what_ended_lately(self, installation: Installation) -> None:
+        """It is the time of each phase, as often as sites come one after another, and the soak between stages."""
+        for name in ("a", "b", "c", "d"):
+            installation.add_site(name)
+        _end_phases(installation, each_s=60.0)
+        soaking = {"mode": "window", "stages": [{"name": "canary", "count": 1, "soak-s": 600}]}
+
+        alone, _ = _expected(preview(installation, **{"max-parallel-subclouds": 1}))
+        together, _ = _expected(preview(installation, rollout={"mode": "window"}, **{"max-parallel-subclouds": 4}))
+        staged, _ = _expected(preview(installation, rollout=soaking, **{"max-parallel-subclouds": 4}))
+
+        # Three phases of a minute each, of four sites.
+        assert 600 < alone["p50-s"] < 900
+        assert 150 < together["p50-s"] < 300
+        assert 900 < staged["p50-s"] < 1200
+        assert alone["p10-s"] <= alone["p50-s"] <= alone["p90-s"]
+
+
+def _expected(answer: Answer) -> tuple[Any, str | None]:
+    return answer.body["expected"], answer.body["expected-missing"]
+
+
+def _end_phases(installation: Installation, each_s: float) -> None:
+    """Have ten runs of each phase in the history, which took so long."""
+    now = datetime.now(UTC)
+    moments = {"started_at": now - timedelta(seconds=each_s + 60), "finished_at": now - timedelta(seconds=60)}
+    rows = [
+        api_rows.run(10 * place + number, phase, step_id=1, **moments)
+        for place, phase in enumerate(PHASES_OF_A_SITE, start=1)
+        for number in range(10)
+    ]
+    with installation.database.write() as connection:
+        connection.execute(insert(steps), api_rows.step(1, "before", state="complete"))
+        connection.execute(insert(runs), rows)

@@ -15,8 +15,8 @@ _PATIENCE_S = 600.0
     [
         # Both modes over both databases; the second fleet against the first one.
         (("passes", "--only-growth", "--fleets", "60", "90"), 4),
-        # A list, one step, and four reads that a page repeats.
-        (("reads", "--sites", "6", "--requests", "4"), 6),
+        # A list, one step, and five reads that a page repeats.
+        (("reads", "--sites", "6", "--requests", "4"), 7),
         # Five commands with statistics and without, and six that hold or cancel on each database.
         (("commands", "--sizes", "20", "--held", "20"), 22),
         (("status", "--sites", "6"), 1),
