@@ -15,13 +15,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, insert, select, update
 
 from db.database import Database
 from db.errors import DatabaseUnavailableError
 from db.forecasts import Forecast, keep_forecast
 from db.holds import hold_clock
-from db.schema import holds, steps, strategies, webhook_deliveries, webhooks
+from db.schema import holds, problems, steps, strategies, webhook_deliveries, webhooks
 from monitoring import scrape_metrics as question
 from monitoring.metrics import ProcessMetrics
 from monitoring.scrape_metrics import DatabaseMetrics, DeadLetterMetrics
@@ -391,6 +391,12 @@ def test_names_in_alerts_and_dashboards(database: Database, facts: DatabaseMetri
     metrics.request_answered("GET", "/v1.0/subclouds", 200, 0.01)
     with database.write() as connection:
         connection.execute(update(steps).values(updated_at=AT))
+        of_strategy = {"strategy_id": connection.execute(select(strategies.c.id)).scalar_one()}
+        made = Forecast(ends=(AT, AT, AT))
+        keep_forecast(connection, **of_strategy, made_epoch=hold_clock(connection).timestamp(), made=made)
+        about = {"phase": "prestaging-images", "failure_class": "space", "task": "", "text": "no room"}
+        connection.execute(insert(problems).values(**of_strategy, id="a" * 12, **about))
+        connection.execute(update(steps).where(steps.c.id == 1).values(problem="a" * 12))
     told = {name for name, _ in scraped(metrics.registry)}
 
     named: set[str] = set()
