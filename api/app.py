@@ -8,7 +8,17 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from api.auth import READ, Authenticator
-from api.context import PAGE, SERVICES, PageServices, QueueStates, Readiness, RequestLimits, RequestMetrics, Services
+from api.context import (
+    PAGE,
+    SERVICES,
+    AskWorker,
+    PageServices,
+    QueueStates,
+    Readiness,
+    RequestLimits,
+    RequestMetrics,
+    Services,
+)
 from api.database_reader import DatabaseReader
 from api.docs_routes import DOCUMENTS, Documents
 from api.middleware import add_trace_header, log_access, render_errors, trace_requests
@@ -37,6 +47,7 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
     metrics: RequestMetrics | None = None,
     page: PageServices | None = None,
     queue_states: QueueStates = lambda: None,
+    ask_worker: AskWorker = lambda *_, **__: None,
     tracer: Tracer = NULL_TRACER,
 ) -> web.Application:
     """Return the application.
@@ -62,6 +73,8 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
 
         queue_states: States of the queues, for /v1.0/health.
 
+        ask_worker: Has a worker drain, or take runs again.
+
         page: Of the page at /ui; None: there is none.
 
         tracer: Makes spans of requests.
@@ -81,6 +94,7 @@ def create_app(  # noqa: PLR0913 - everything that the API works with, by name
         limits=limits,
         metrics=metrics,
         queue_states=queue_states,
+        ask_worker=ask_worker,
     )
     app[SERVICES] = services
     app[FOLLOWER] = Follower(services.reads.run, _source)

@@ -14,11 +14,24 @@ from api.login_tries import LoginTries
 from broker.queue_states import State
 from db.encryption import Sealer
 from db.tokens import LoginCodes
-from messages.commands import CommandTransport
+from messages.commands import CommandTransport, WorkerAction
 
-# Returns one entry per check: None when it passes, otherwise one sentence. It is public: no secret, no address.
 QueueStates = Callable[[], Mapping[str, State] | None]
+# Returns one entry per check: None when it passes, otherwise one sentence. It is public: no secret, no address.
 Readiness = Callable[[], Awaitable[Mapping[str, str | None]]]
+
+
+class AskWorker(Protocol):
+    """Has a worker drain, or take runs again."""
+
+    def __call__(self, worker: str, action: WorkerAction, *, caller: str, origin: str) -> int | None:
+        """Return how many runs it works on, once that is in the audit; None: one process does everything.
+
+        Blocks for seconds.
+
+        Raises:
+            PrestagerError: The broker or the worker does not answer.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +90,7 @@ class Services:
     limits: RequestLimits
     # States of the queues; None: there is no RabbitMQ. Blocks for seconds.
     queue_states: QueueStates
+    ask_worker: AskWorker
     # None: requests are not counted.
     metrics: RequestMetrics | None = None
 

@@ -46,6 +46,7 @@ def _row_filter(connection: Connection, query: ListQuery | PastStepsQuery) -> Ro
         states=query.state or (),
         outcomes=query.outcome or (),
         classes=query.failure_class or (),
+        run_states=query.run_state or (),
         problem=query.problem,
         stage=query.stage,
         group_id=None if group is None else group["id"],

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
+from typing import Final
 
 import structlog
 from aiohttp import web
 from sqlalchemy import Connection
 
 from api.context import CALLER, SERVICES, Services
+from api.errors import RETRY_AFTER, ApiError
 from api.responses import database_response, encode, encode_list, json_response
+from api.validation import not_found, path_ref
 from broker.queue_states import State, is_of_dead_letters, verdict
 from db.heartbeats import ServedQueue, all_processes, living_processes, served_queues
 from db.webhooks import all_webhooks
+from messages.commands import WorkerAction
 from messages.process_info import SHOWN_ONLY_BY_API, is_ready, readiness_body
 from messages.process_schemas import Queue
 from messages.process_serializers import caller_resource, release_resource, webhook_state, worker_resource
 from statemachine.errors import PrestagerError
 from statemachine.releases import release_order
 
+_NO_WORKER: Final = "There is no living worker of this name; GET /v1.0/workers lists them"
+_ONE_PROCESS: Final = "One process does everything and never drains; stop the service instead"
 _log = structlog.get_logger(__name__)
 
 
@@ -71,6 +78,37 @@ async def show_workers(request: web.Request) -> web.Response:
         return encode_list("workers", map(worker_resource, all_processes(connection)))
 
     return await database_response(request, read)
+
+
+async def drain_worker(request: web.Request) -> web.Response:
+    """Have a worker finish its runs and take no more, until it is started anew or undrained."""
+    return await _ask_worker(request, WorkerAction.DRAIN)
+
+
+async def undrain_worker(request: web.Request) -> web.Response:
+    """Have a worker that drains take runs again; one that does not drain goes on as before."""
+    return await _ask_worker(request, WorkerAction.UNDRAIN)
+
+
+async def _ask_worker(request: web.Request, action: WorkerAction) -> web.Response:
+    services = request.app[SERVICES]
+    worker = path_ref(request, not_found(_NO_WORKER))
+
+    def is_alive(connection: Connection) -> bool:
+        return any(row["name"] == worker and row["slots"] is not None for row in living_processes(connection))
+
+    if not await services.reads.run(is_alive):
+        raise not_found(_NO_WORKER)
+    ask = partial(services.ask_worker, worker, action, caller=request[CALLER].name, origin=request.remote or "")
+    try:
+        running = await asyncio.to_thread(ask)
+    except PrestagerError as error:
+        raise ApiError(
+            HTTPStatus.SERVICE_UNAVAILABLE, f"Worker {worker} was not reached: {error}", RETRY_AFTER
+        ) from None
+    if running is None:
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, _ONE_PROCESS)
+    return json_response(encode({"name": worker, "draining": action is WorkerAction.DRAIN, "running": running}))
 
 
 async def show_health(request: web.Request) -> web.Response:

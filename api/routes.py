@@ -83,6 +83,8 @@ GUARDED: Final[tuple[tuple[str, str, Handler, frozenset[Role]], ...]] = (
     (hdrs.METH_GET, f"{_VERSION}/steps/{{ref}}/runs", step_log.show_runs, READ),
     (hdrs.METH_GET, f"{_VERSION}/runs/{{ref}}/log", step_log.show_run_log, READ),
     (hdrs.METH_GET, f"{_VERSION}/workers", health.show_workers, READ),
+    (hdrs.METH_POST, f"{_VERSION}/workers/{{ref}}/drain", health.drain_worker, CHANGE),
+    (hdrs.METH_POST, f"{_VERSION}/workers/{{ref}}/undrain", health.undrain_worker, CHANGE),
     (hdrs.METH_GET, f"{_VERSION}/health", health.show_health, READ),
     (hdrs.METH_GET, f"{_VERSION}/releases", health.show_releases, READ),
     (hdrs.METH_GET, f"{_VERSION}/whoami", health.show_caller, READ),

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, select
 
 from db.read_queries import Row
 from db.schema import audit
-from messages.commands import Answer, Command, CommandType, ShellAction
+from messages.commands import Answer, Command, CommandType, ShellAction, WorkerAction
 from messages.limits import TEXT_LENGTH
 
 
@@ -41,12 +41,24 @@ def record_shell_action(
     connection: Connection, action: ShellAction, subjects: Sequence[str], *, caller: str, at: datetime
 ) -> None:
     """Add an entry for each subject that an operator changed from a shell, in the transaction of the change."""
-    if not subjects:
-        return
+    if subjects:
+        _record_done(connection, action, subjects, caller=caller, origin="", at=at)
+
+
+def record_worker_action(  # noqa: PLR0913 - all of an entry
+    connection: Connection, action: WorkerAction, worker: str, *, caller: str, origin: str, at: datetime
+) -> None:
+    """Add an entry for a worker that has done what a caller of the API asked it."""
+    _record_done(connection, action, [worker], caller=caller, origin=origin, at=at)
+
+
+def _record_done(  # noqa: PLR0913 - all of an entry
+    connection: Connection, action: str, subjects: Sequence[str], *, caller: str, origin: str, at: datetime
+) -> None:
     entry = {
         "at": at,
         "caller": caller,
-        "origin": "",
+        "origin": origin,
         "command_id": str(uuid4()),
         "type": action,
         "status": HTTPStatus.OK,

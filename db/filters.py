@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from sqlalchemy import ColumnElement, Connection, Select, or_, select, text
 
 from db.read_queries import SHOWN_OF_STEP, Row
-from db.schema import steps, strategies, strategy_is_active, subclouds
+from db.schema import runs, steps, strategies, strategy_is_active, subclouds
 from statemachine.selector import Operator, Selector, Term
 
 _LIKE_SPECIALS: Final = "\\%_"
@@ -21,11 +21,13 @@ class RowFilter:
     """Filters of a list; the default leaves the whole list.
 
     Attributes:
-        states: States of steps; empty: any. So are the three below.
+        states: States of steps; empty: any. So are the four below.
 
         outcomes: Outcomes of steps.
 
         classes: Classes of failures.
+
+        run_states: States of the open run of a step.
 
         problem: Fingerprint of a problem; None: any.
 
@@ -45,6 +47,7 @@ class RowFilter:
     states: tuple[str, ...] = ()
     outcomes: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    run_states: tuple[str, ...] = ()
     problem: str | None = None
     stage: int | None = None
     group_id: int | None = None
@@ -118,6 +121,9 @@ def _of_steps(wanted: RowFilter) -> list[ColumnElement[bool]]:
         (steps.c.failure_class, wanted.classes),
     )
     conditions: list[ColumnElement[bool]] = [column.in_(values) for column, values in chosen if values]
+    if wanted.run_states:
+        run = select(runs.c.id).where(runs.c.id == steps.c.run_id, runs.c.state.in_(wanted.run_states))
+        conditions.append(run.exists())
     if wanted.problem is not None:
         conditions.append(steps.c.problem == wanted.problem)
     if wanted.stage is not None:

@@ -75,6 +75,13 @@ class ShellAction(StrEnum):
     FORGET_HOST_KEY = "subcloud.forget-host-key"
 
 
+class WorkerAction(StrEnum):
+    """Action of a caller of the API on a worker; there is no command for it, for the worker itself is asked."""
+
+    DRAIN = "worker.drain"
+    UNDRAIN = "worker.undrain"
+
+
 class Command(BaseModel):
     """One request to change something.
 

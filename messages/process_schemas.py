@@ -9,7 +9,7 @@ from pydantic import Field
 # Pydantic cannot read those of `typing` before Python 3.12.
 from typing_extensions import TypedDict
 
-from messages.commands import CommandType, ShellAction
+from messages.commands import CommandType, ShellAction, WorkerAction
 from messages.schemas import Count, Moment, ZonedMoment
 
 
@@ -67,6 +67,14 @@ Release = TypedDict(
 )
 
 
+class AskedWorker(TypedDict):
+    """A worker that did what it was asked."""
+
+    name: str
+    draining: Annotated[bool, Field(description="It finishes its runs and takes no more.")]
+    running: Annotated[int, Field(ge=0, description="Runs that it works on now.")]
+
+
 class ReleaseList(TypedDict):
     """The releases of the controller."""
 
@@ -121,7 +129,7 @@ AuditEntry = TypedDict(
             ),
         ],
         "command-id": str,
-        "type": CommandType | ShellAction,
+        "type": CommandType | ShellAction | WorkerAction,
         "subject": str | None,
         "status": Annotated[int, Field(description="HTTP status of the answer.")],
         "detail": Annotated[str, Field(description="Why it was refused; otherwise empty.")],

@@ -17,11 +17,11 @@ from broker.amqp.command_transport import AmqpTransport, CommandIngress
 from broker.amqp.consumer import Reader
 from broker.amqp.dead_letters import keep_dead_letter
 from broker.amqp.dramatiq_broker import PrestagerBroker, outgoing, read_envelope
-from broker.amqp.errors import BadEnvelopeError
+from broker.amqp.errors import BadEnvelopeError, ControlError
 from broker.amqp.event_publisher import EventPublisher
 from broker.amqp.publisher import Outgoing, Publisher, publish_span, read_trace_header, trace_header
 from broker.amqp.topology_check import TopologyCheck
-from broker.amqp.worker_control import Hint, HintKind, HintListener, outgoing_hint
+from broker.amqp.worker_control import Hint, HintKind, HintListener, ask_workers, outgoing_hint
 from broker.queue_states import State, read_queue_states
 from db.database import Database
 from messages.commands import CommandTransport
@@ -125,6 +125,13 @@ class AmqpMessaging:
     def queue_states(self) -> Mapping[str, State]:
         """Ask RabbitMQ over a connection of its own, which waits for no other."""
         return read_queue_states(self._url, f"{self._name} queues", timeout_s=_QUEUES_S)
+
+    def ask_worker(self, worker: str, *, drain: bool) -> int:
+        """Have a worker drain, or take runs again, and return how many it works on."""
+        answers = ask_workers(self._url, Hint(kind="drain" if drain else "undrain", worker=worker))
+        if not answers:
+            raise ControlError("it did not answer in time; it may have no connection to the broker now")
+        return answers[0].running
 
     def connection_parts(self) -> list[Part]:
         """Return the publisher, the topology, and for a worker what keeps the connection."""

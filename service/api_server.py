@@ -6,6 +6,8 @@ import asyncio
 import resource
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import structlog
@@ -20,7 +22,9 @@ from api.login_tries import LoginTries
 from api.server import BoundedListener, TlsContext, create_listener, create_runner, no_tls
 from api.tls import ServerCertificate
 from apidocs.openapi.assembly import make_documents
+from db.audit import record_worker_action
 from db.tokens import LoginCodes
+from messages.commands import WorkerAction
 from service.errors import StartError, system_reason
 from service.roles import ProcessRole
 from service.settings import Settings
@@ -116,6 +120,7 @@ async def api_server(
         metrics=process.metrics,
         page=_page_services(process),
         queue_states=process.messaging.queue_states,
+        ask_worker=partial(_ask_worker, process),
         tracer=process.tracer,
     )
     runner = create_runner(app)
@@ -130,6 +135,15 @@ async def api_server(
         await runner.cleanup()
         await transport.close()
         authenticator.close()
+
+
+def _ask_worker(process: Process, worker: str, action: WorkerAction, *, caller: str, origin: str) -> int | None:
+    """Have a worker drain or take runs again, and write it into the audit; return how many runs it works on."""
+    running = process.messaging.ask_worker(worker, drain=action is WorkerAction.DRAIN)
+    if running is not None:
+        with process.database.write() as connection:
+            record_worker_action(connection, action, worker, caller=caller, origin=origin, at=datetime.now(UTC))
+    return running
 
 
 def _page_services(process: Process) -> PageServices | None:

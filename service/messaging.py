@@ -70,6 +70,16 @@ class Messaging(Protocol):
             BrokerUnavailableError: It does not answer.
         """
 
+    def ask_worker(self, worker: str, *, drain: bool) -> int | None:
+        """Have a worker drain, or take runs again, and return how many it works on; None: there is no RabbitMQ.
+
+        Blocks for seconds.
+
+        Raises:
+            BrokerUnavailableError: The broker does not answer.
+            ControlError: The worker does not.
+        """
+
     def connection_parts(self) -> list[Part]:
         """Return the parts that are started first."""
 
@@ -119,6 +129,9 @@ class InProcessMessaging:
 
     def queue_states(self) -> None:
         """Return nothing: there are no queues to look at."""
+
+    def ask_worker(self, worker: str, *, drain: bool) -> None:
+        """Ask nothing: a process that does everything never drains."""
 
     def connection_parts(self) -> list[Part]:
         """Return the part that forgets messages and events of the process before: the plan makes messages again."""

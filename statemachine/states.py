@@ -78,6 +78,9 @@ class RunState(StrEnum):
     FINISHED = "finished"
 
 
+OPEN_RUNS: Final = (RunState.QUEUED, RunState.RUNNING)
+
+
 class RunOutcome(StrEnum):
     """Outcome of a finished run."""
 

@@ -26,7 +26,7 @@ from apidocs.openapi.operation import (
     WorkerList,
 )
 from apidocs.openapi.strategies import EXAMPLE_PASSWORD, PROBLEMS_NOTE
-from messages.process_schemas import Health, KnownCaller, ReleaseList
+from messages.process_schemas import AskedWorker, Health, KnownCaller, ReleaseList
 from messages.requests.queries import (
     AuditQuery,
     EventsQuery,
@@ -44,6 +44,12 @@ _EVENTS: Final = "Events"
 _HISTORY: Final = "History and audit"
 _PROCESSES: Final = "Processes"
 _PROCESS: Final = "The process itself"
+_WORKER: Final = ("Name of the worker (PRESTAGER_WORKER_NAME).", "worker-1")
+_UNASKED: Final = {
+    404: "There is no living worker of this name.",
+    422: "One process does everything, and never drains.",
+    503: "The broker or the worker does not answer; it may still have been reached.",
+}
 _STRATEGY: Final = ("Id of the strategy.", "1")
 _NO_STRATEGY: Final = {404: "There is no such strategy."}
 
@@ -172,6 +178,20 @@ WATCHING: Final[Mapping[Handler, Operation]] = {
         id="list-workers",
         tag=_PROCESSES,
         response=Response(description="The processes by role and name.", type=WorkerList),
+    ),
+    health.drain_worker: Operation(
+        id="drain-worker",
+        tag=_PROCESSES,
+        ref=_WORKER,
+        response=Response(description="The worker, once it drains.", type=AskedWorker),
+        errors=_UNASKED,
+    ),
+    health.undrain_worker: Operation(
+        id="undrain-worker",
+        tag=_PROCESSES,
+        ref=_WORKER,
+        response=Response(description="The worker, once it takes runs again.", type=AskedWorker),
+        errors=_UNASKED,
     ),
     health.show_health: Operation(
         id="show-health",

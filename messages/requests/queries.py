@@ -14,7 +14,7 @@ from messages.requests.base import AcceptedAs, ErrorMessage, Request, truncate_f
 from messages.requests.targets import SelectorText
 from messages.step_schemas import Step
 from statemachine.rollout import StepOutcome
-from statemachine.states import PHASES, STRATEGY_TYPES, FailureClass, StepState
+from statemachine.states import OPEN_RUNS, PHASES, STRATEGY_TYPES, FailureClass, StepState
 
 PAGE_LENGTH: Final = 100
 _LONGEST_PAGE: Final = 1000
@@ -107,6 +107,11 @@ class StepFilter(Request):
     )
     failure_class: _words(FailureClass, "class") = Field(  # type: ignore[valid-type]
         None, alias="class", description="Steps whose failure is of one of these classes, with commas between them."
+    )
+    run_state: _words(OPEN_RUNS, "run-state") = Field(  # type: ignore[valid-type]
+        None,
+        alias="run-state",
+        description="Steps with a run in one of these states, with commas between them; `queued` waits for a slot.",
     )
     problem: Annotated[
         Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")] | None,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from db.schema import steps, strategies, subcloud_groups, subclouds
+from db.schema import runs, steps, strategies, subcloud_groups, subclouds
 from tests.support import api_rows
 from tests.support.served_api import ServedApi
 
@@ -42,12 +42,17 @@ def fleet_fixture(api: ServedApi) -> ServedApi:
         failed,
         {**ended, "state": "complete", "outcome": "skipped"},
         {**ended, "state": "complete", "outcome": "complete", "stage": 2},
-        {"state": "initial", "stage": 2},
+        {"state": "initial", "stage": 2, "run_id": 3},
     ]
     for strategy_id, facts in ((1, [failed] * 4), (2, now)):
         for number, (name, fact) in enumerate(zip(labels, facts, strict=False), start=1):
             mine = {"subcloud_id": number, "strategy_id": strategy_id, **fact}
             api.insert(steps, api_rows.step(10 * strategy_id + number, name, **mine))
+    api.insert(
+        runs,
+        api_rows.run(1, "prestage-precheck", step_id=21),
+        api_rows.run(3, "prestage-precheck", step_id=24, state="queued", outcome=None),
+    )
     return api
 
 
@@ -72,6 +77,9 @@ async def listed(api: ServedApi, path: str, query: str) -> list[str]:
         ("class=login", ["edge-1"]),
         ("class=space,login", ["edge-1"]),
         ("class=space", []),
+        ("run-state=queued", ["e[x]_4"]),
+        ("run-state=queued,running&stage=2", ["e[x]_4"]),
+        ("run-state=running", []),
         (f"problem={PROBLEM}", ["edge-1"]),
         ("problem=000000000000", []),
         ("group=north", ["edge-2"]),
@@ -134,6 +142,7 @@ async def test_whole_lists(fleet: ServedApi, path: str) -> None:
         ("state=", "Unknown state ''; there are, with commas between them: initial, "),
         ("outcome=failed,done", "Unknown outcome 'done'; there are, with commas between them: complete, skipped, "),
         ("class=x", "Unknown class 'x'; there are, with commas between them: unreachable, login, "),
+        ("run-state=finished", "Unknown run-state 'finished'; there are, with commas between them: queued, running"),
         ("stage=0", "stage must be the number of a stage, from 1"),
         ("problem=3f", "problem must be the id of a problem, of 12 digits and letters, as …/problems lists it"),
         ("group=south", "There is no group 'south'"),

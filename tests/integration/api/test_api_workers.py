@@ -98,6 +98,20 @@ async def test_health_of_one_process(api: ServedApi) -> None:
     assert "secret" not in str(reply.json)
 
 
+@pytest.mark.parametrize("action", ["drain", "undrain"])
+async def test_workers_that_cannot_drain(api: ServedApi, action: str) -> None:
+    """A name of no living worker is not found; one process that does everything never drains, and nobody is asked."""
+    register(api, "one@m/1", "api")
+    other = await api.send("POST", f"{WORKERS}/one/{action}")
+    register(api, "one@m/2", "coordinator", "worker", slots=4)
+    only = await api.send("POST", f"{WORKERS}/one/{action}", role="configurator")
+
+    assert (404, True) == (other.status, "There is no living worker of this name" in other.detail)
+    assert (422, True) == (only.status, "One process does everything and never drains" in only.detail)
+    assert {"audit": [], "next": None} == (await api.send("GET", "/v1.0/audit")).json
+    assert 403 == (await api.send("POST", f"{WORKERS}/one/{action}", role="operator")).status
+
+
 async def test_releases(api: ServedApi) -> None:
     """Each release that a living worker sees is listed once, the newest first, with those workers."""
     assert {"releases": []} == (await api.send("GET", "/v1.0/releases")).json
