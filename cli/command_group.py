@@ -110,7 +110,7 @@ class LazyGroup(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Return the arguments; without any print the help and exit with 2, and for `--version` print that."""
         if ctx.parent is None and args == ["--version"]:
-            from client.service_commands import program_version  # noqa: PLC0415 - hardly ever asked
+            from messages.process_info import program_version  # noqa: PLC0415 - hardly ever asked
 
             typer.echo(f"prestager {program_version()}")
             raise typer.Exit

@@ -144,6 +144,10 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
                 "Print what the playbooks of one site printed: of the strategy, of an earlier one, or of a prestage by"
                 " itself.",
             ),
+            "runs": CommandPlace(
+                "client.step_commands:runs",
+                "List the runs of one site in the strategy: every try of every phase, with its id and how it ended.",
+            ),
             "hold": CommandPlace(
                 "client.step_commands:hold",
                 "Hold one site: it begins no further phase until it is resumed; the others go on.",
@@ -168,6 +172,14 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
         "List the newest events, the oldest first: what the service did and found, and with --follow what happens"
         " next.",
     ),
+    "audit": CommandPlace(
+        "client.service_commands:audit",
+        "List who asked for what, newest first: commands that were carried out and such as were refused.",
+    ),
+    "releases": CommandPlace(
+        "client.service_commands:releases",
+        "List the releases that the controller has, newest first, and which workers see them.",
+    ),
     "whoami": CommandPlace(
         "client.client_command:whoami",
         "Show the name by which the service knows you, as in its audit, and your roles.",
@@ -179,6 +191,10 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
     "version": CommandPlace(
         "client.service_commands:show_version",
         "Show the version of this command, and those of the service's processes where it answers.",
+    ),
+    "completion": CommandPlace(
+        "cli.completion:completion",
+        "Print the script with which a shell completes commands, options and names; it says where it belongs.",
     ),
     "config": GroupPlace(
         "Check and show the settings.",
@@ -249,6 +265,10 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
             "show": CommandPlace(
                 "client.inventory_commands:show_group", "Show a group of sites and its options for strategies."
             ),
+            "create": CommandPlace(
+                "client.inventory_commands:create_group", "Create a group of sites, which has none yet."
+            ),
+            "delete": CommandPlace("client.inventory_commands:delete_group", "Delete a group that has no site."),
             "set": CommandPlace(
                 "client.inventory_commands:set_group",
                 "Change a group of sites: how strategies go through it, its description or its name.",

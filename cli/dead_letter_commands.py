@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -14,8 +14,18 @@ from broker.amqp.dead_letters import DeadLetter, DeadLetterAdmin, open_dead_lett
 from broker.amqp.errors import DeadLetterAdminError, PublishError
 from broker.amqp.publisher import Publisher
 from broker.amqp.topology import WORK_QUEUES, dead_letters_of
-from cli.tables import print_table
-from client.output import printable
+from client.client_command import Yes
+from client.output import (
+    Output,
+    OutputFormat,
+    ShownField,
+    print_found,
+    print_record,
+    print_records,
+    printable,
+    say,
+)
+from client.prompts import confirm
 from messages.secret_names import mask_fields, mask_values
 from service.errors import CommandError
 from service.load_settings import read_settings
@@ -30,25 +40,62 @@ _LONGEST: Final = 16_384
 _UNITS: Final = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
 
+def _reason_text(reason: str) -> str:
+    return reason if len(reason) <= _SHOWN else f"{reason[: _SHOWN - 1]}…"
+
+
+def _age_text(since: str) -> str:
+    """Return how long ago a moment is, in its greatest unit, such as 3 h."""
+    seconds = max(0, int((datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds()))
+    name, unit = next(((name, unit) for name, unit in _UNITS if seconds >= unit), _UNITS[-1])
+    return f"{seconds // unit} {name}"
+
+
+_QUEUE: Final = ShownField(key="queue", title="queue")
+_TOTALS: Final = (_QUEUE, ShownField(key="dead-letters", title="dead letters"))
+_FIELDS: Final = (
+    _QUEUE,
+    ShownField(key="id", title="id"),
+    ShownField(key="type", title="type", is_spare=True),
+    ShownField(key="since", title="age", is_spare=True, text=_age_text),
+    ShownField(key="bytes", title="bytes", is_spare=True),
+    ShownField(key="reason", title="reason", text=_reason_text),
+)
+_SHOWN_FIELDS: Final = (
+    _QUEUE,
+    *(ShownField(key=key, title=key) for key in ("id", "type", "reason", "since")),
+    ShownField(key="content-type", title="content type"),
+    *(ShownField(key=key, title=key) for key in ("sender", "user", "bytes")),
+)
+_BODY: Final = ShownField(key="body", title="body")
+
+
 def list_letters(
     queue: Annotated[str | None, typer.Argument(help="Only this queue, such as commands.")] = None,
     limit: Annotated[int, typer.Option(min=0, max=1000, help="Letters shown of each queue, the oldest first.")] = 10,
+    output: Output = OutputFormat.TABLE,
 ) -> None:
-    """List the dead letters: how many each queue has, and why the oldest are there."""
+    """List the dead letters: how many each queue has, and why the oldest are there.
+
+    The numbers are in a table of their own before the letters, or in sentences where programs read the list.
+    """
     wanted = None if queue is None else _queue_of(queue)
     with _dead_letters() as dead_letters:
         counts = {name: count for name, count in dead_letters.counts().items() if wanted in (None, name)}
         found = {name: dead_letters.first(name, limit) for name, count in counts.items() if count is not None}
-    print_table(("QUEUE", "DEAD LETTERS"), [(name, _count_text(counts[name], found.get(name))) for name in counts])
-    letters = [letter for some in found.values() for letter in some]
-    if not letters:
-        return
-    now = datetime.now(UTC)
-    typer.echo()
-    print_table(("QUEUE", "ID", "TYPE", "AGE", "BYTES", "REASON"), [_row(letter, now) for letter in letters])
+    letters = [_record(letter) for some in found.values() for letter in some]
+    totals = [{"queue": name, "dead-letters": _count_text(counts[name], found.get(name))} for name in counts]
+    if output in {OutputFormat.TABLE, OutputFormat.WIDE}:
+        print_records(totals, _TOTALS, output, "queue")
+        if letters:
+            typer.echo()
+    else:
+        for total in totals:
+            say(f"{total['queue']}: {total['dead-letters']}")
+    print_found(letters, _FIELDS, output, "id")
 
 
-def show(queue: Queue, letter_id: LetterId) -> None:
+def show(queue: Queue, letter_id: LetterId, output: Output = OutputFormat.TABLE) -> None:
     """Print one dead letter; secrets in it are hidden."""
     name = _queue_of(queue)
     with _dead_letters() as dead_letters:
@@ -56,21 +103,18 @@ def show(queue: Queue, letter_id: LetterId) -> None:
     if letter is None:
         raise _missing(name, letter_id)
     properties = letter.properties
-    facts = {
-        "queue": letter.queue,
-        "id": letter.id,
-        "type": letter.type,
-        "reason": letter.reason,
-        "since": f"{letter.died_at:%F %T} UTC" if letter.died_at else "",
-        "content type": properties.content_type or "",
-        "sender": properties.app_id or "",
-        "user": properties.user_id or "",
-        "bytes": str(len(letter.body)),
+    record = _record(letter) | {
+        "content-type": properties.content_type,
+        "sender": properties.app_id,
+        "user": properties.user_id,
     }
-    for fact, value in facts.items():
-        typer.echo(f"{fact + ':':14}{printable(value)}")
+    body = shown_body(letter.body)
+    if output not in {OutputFormat.TABLE, OutputFormat.WIDE}:
+        print_record(record | {"body": body}, [*_SHOWN_FIELDS, _BODY], output, "id")
+        return
+    print_record(record, _SHOWN_FIELDS, output, "id")
     typer.echo()
-    typer.echo(shown_body(letter.body))
+    typer.echo(body)
 
 
 def replay(queue: Queue, letter_id: LetterId) -> None:
@@ -91,7 +135,7 @@ def replay(queue: Queue, letter_id: LetterId) -> None:
 
 def purge(
     queue: Queue,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,  # noqa: FBT002 - an option of the shell
+    yes: Yes = False,  # noqa: FBT002 - an option of the shell
 ) -> None:
     """Throw away all dead letters of one queue, for good."""
     name = _queue_of(queue)
@@ -99,8 +143,7 @@ def purge(
         count = dead_letters.counts()[name]
         if count is None:
             raise CommandError(f"The broker has no {dead_letters_of(name)}; a coordinator or worker makes it.")
-        if not yes and not typer.confirm(f"Throw away {count} dead letters of {name}?"):
-            raise CommandError("Nothing was thrown away.")
+        confirm(f"Throw away {count} dead letters of {name}?", is_given=yes)
         typer.echo(f"{dead_letters.purge(name)} dead letters of {name} are gone.")
 
 
@@ -157,16 +200,16 @@ def _count_text(count: int | None, found: list[DeadLetter] | None) -> str:
     return "not made yet" if count is None else str(max(count, len(found or ())))
 
 
-def _row(letter: DeadLetter, now: datetime) -> tuple[str, ...]:
-    reason = printable(letter.reason)
-    return (
-        letter.queue,
-        printable(letter.id),
-        printable(letter.type),
-        age_text(letter.died_at, now),
-        str(len(letter.body)),
-        reason if len(reason) <= _SHOWN else reason[: _SHOWN - 1] + "…",
-    )
+def _record(letter: DeadLetter) -> dict[str, Any]:
+    """Return a dead letter without its body; `since` is a moment in UTC with its zone."""
+    return {
+        "queue": letter.queue,
+        "id": letter.id,
+        "type": letter.type,
+        "since": letter.died_at and letter.died_at.isoformat(sep=" ", timespec="seconds"),
+        "bytes": len(letter.body),
+        "reason": letter.reason,
+    }
 
 
 def shown_body(body: bytes) -> str:
@@ -180,12 +223,3 @@ def shown_body(body: bytes) -> str:
     if len(lines) > _LONGEST:
         return f"{lines[:_LONGEST]}\n… and {len(lines) - _LONGEST} characters more"
     return lines
-
-
-def age_text(since: datetime | None, now: datetime) -> str:
-    """Return an age in its greatest unit, such as 3 h."""
-    if since is None:
-        return ""
-    seconds = max(0, int((now - since).total_seconds()))
-    name, unit = next(((name, unit) for name, unit in _UNITS if seconds >= unit), _UNITS[-1])
-    return f"{seconds // unit} {name}"

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from io import TextIOWrapper
+from typing import Final
 
 from cli.service_command import UNUSED, lean_imports, read_words
 from client.errors import ClientError
 from runner.process_limits import forbid_memory_dumps
+
+# First word of what the scripts for completion run.
+_COMPLETE: Final = "__complete"
 
 
 def main() -> None:
@@ -48,6 +52,11 @@ def main() -> None:
 
 def _run(words: list[str]) -> int:
     """Run a command and return the exit code."""
+    if words[:1] == [_COMPLETE]:
+        from cli.completion import complete  # noqa: PLC0415
+
+        print(complete(words[1:]))  # noqa: T201 - a script reads it
+        return 0
     wanted = read_words(words)
     if wanted is None:
         return _run_any()

@@ -18,7 +18,6 @@ from typing import Annotated, Final
 
 import typer
 
-from cli.tables import output
 from demo.feed import DemoFeeds, build_feeds
 from demo.images import build_images
 from service.errors import CommandError
@@ -131,8 +130,7 @@ async def _serve(plan: FleetPlan, password: str, password_file: Path, max_parall
 
 
 def _tell(served: Fleet, password_file: Path, inventory: Path, urls: Path, seconds: float) -> None:
-    console = output()
-    console.print(f"{len(served.sites)} sites made and listening after {seconds:.1f} s.", soft_wrap=True)
+    typer.echo(f"{len(served.sites)} sites made and listening after {seconds:.1f} s.")
     for label, value in {
         "inventory": f"{inventory} (prestager subcloud import)",
         "settings": f"{served.plan.directory / 'settings.sh'} (of a service that prestages them)",
@@ -140,12 +138,11 @@ def _tell(served: Fleet, password_file: Path, inventory: Path, urls: Path, secon
         "site URLs": f"{urls} (Keystone and sysinv of each site)",
         "authority": f"{served.ca_file} (of those URLs)",
     }.items():
-        console.print(f"  {label:<10} {value}", soft_wrap=True)
+        typer.echo(f"  {label:<10} {value}")
     faulty = [f"{site.name} {' '.join(site.faults)}" for site in served.sites if site.faults]
     if faulty:
-        console.print(f"  {'faults':<10} {', '.join(faulty)}", soft_wrap=True)
-    console.print("Ctrl-C or SIGTERM stops them.")
-    console.file.flush()
+        typer.echo(f"  {'faults':<10} {', '.join(faulty)}")
+    typer.echo("Ctrl-C or SIGTERM stops them.")
 
 
 def _read_rules(texts: Sequence[str]) -> list[FaultRule]:

@@ -11,15 +11,15 @@ import typer
 from actors.coordinator.webhooks import create_webhook, delete_webhook, ping_webhook, redeliver, update_webhook
 from cli.command_context import carry_out
 from cli.installation import checked_database, installation_sealer
-from cli.tables import print_table
-from client.output import Output, OutputFormat, ShownField, print_found
+from client.output import Output, OutputFormat, Record, ShownField, print_found, print_record, print_records
+from client.strategy_queries import moment_text
 from db.database import Database
 from db.inventory import find
 from db.schema import webhooks
 from db.webhook_deliveries import DeliveryState, deliveries_page, open_counts
 from db.webhooks import all_webhooks
 from messages.commands import Command, CommandType
-from messages.process_serializers import webhook_resource
+from messages.process_serializers import delivery_resource, webhook_resource
 from messages.webhook_secrets import key_of, make_secret
 from service.errors import CommandError
 
@@ -69,11 +69,11 @@ def list_webhooks(output: Output = OutputFormat.TABLE) -> None:
     print_found(records, _FIELDS, output, "name")
 
 
-def show(ref: Ref) -> None:
+def show(ref: Ref, output: Output = OutputFormat.TABLE) -> None:
     """Show one webhook; never its secret."""
     with checked_database() as database:
-        row = _found(database, ref)
-    print_table(("FIELD", "VALUE"), [(key, _text(value)) for key, value in webhook_resource(row).items()])
+        found = webhook_resource(_found(database, ref))
+    print_record(found, [ShownField(key=key, title=key) for key in found], output, "name")
 
 
 def remove(ref: Ref) -> None:
@@ -126,20 +126,33 @@ def deliveries(
     ref: Ref,
     state: Annotated[DeliveryState | None, typer.Option(help="Only those in this state.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = _SHOWN,
+    output: Output = OutputFormat.TABLE,
 ) -> None:
     """Show the newest deliveries of a webhook and what came of them."""
     with checked_database() as database:
         webhook = _found(database, ref)
         with database.read() as connection:
             rows = deliveries_page(connection, webhook["id"], state=state, before=None, limit=limit)
-    headers = ("ID", "CREATED (UTC)", "TYPE", "SUBJECT", "STATE", "TRIES", "LAST TRY")
-    print_table(headers, [_line(row) for row in rows])
+    print_records([delivery_resource(row) for row in rows], _DELIVERIES, output, "id")
 
 
-def _line(row: Mapping[str, Any]) -> tuple[str, ...]:
-    last = row["error"] or (f"{row['last_status']} in {row['duration_s']:.2f} s" if row["last_status"] else "")
-    created = f"{row['created_at']:%F %T}"
-    return str(row["id"]), created, row["type"], row["subject"], row["state"], str(row["attempts"]), last
+def _last_try(delivery: Record) -> str:
+    if delivery["error"]:
+        return str(delivery["error"])
+    return f"{delivery['status']} in {delivery['duration-s']:.2f} s" if delivery["status"] else ""
+
+
+_DELIVERIES: Final = (
+    ShownField(key="id", title="id"),
+    ShownField(key="created-at", title="created (UTC)", is_spare=True, text=moment_text),
+    ShownField(key="type", title="type"),
+    ShownField(key="subject", title="subject", is_spare=True),
+    ShownField(key=_STATE, title=_STATE),
+    ShownField(key="attempts", title="tries"),
+    ShownField(key="cause", title="cause", is_wide=True),
+    ShownField(key="finished-at", title="finished (UTC)", is_wide=True, text=moment_text),
+    ShownField(key="error", title="last try", whole=_last_try),
+)
 
 
 def _change(ref: str, data: Mapping[str, Any]) -> None:
@@ -160,12 +173,6 @@ def _state(row: Mapping[str, Any]) -> str:
     if row["enabled"]:
         return "failing" if row["failing_since"] else "enabled"
     return f"disabled: {row['disabled_reason']}" if row["disabled_reason"] else "disabled"
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(value)
-    return "" if value is None else str(value)
 
 
 def _sealed(command: Command, secret: str) -> Command:

@@ -23,6 +23,8 @@ _UNAUTHORIZED: Final = 401
 _VERSION: Final = "/v1.0"
 _STRATEGY: Final = "sw-update-strategy"
 _LOGIN_CODE: Final = "/ui/login-code"
+# An answer may be the word `null`.
+_NO_JSON: Final = object()
 _MISSING: Final = frozenset({404, 405})
 _REMEDIES: Final[Mapping[int, str]] = {
     401: "Is it the token of this installation? An administrator makes one: prestager token create NAME --role ROLE",
@@ -184,7 +186,7 @@ class ApiClient:
         if answer.status != _OK:
             raise self._fault(answer)
         content = _content(answer.body)
-        if content is None:
+        if content is _NO_JSON:
             raise RefusedError(f"{self.url} did not answer with JSON: is it the address of Prestager's API?")
         return content
 
@@ -206,11 +208,11 @@ class ApiClient:
 
 
 def _content(body: bytes) -> Any:
-    """Return the JSON of a body; None: it is none."""
+    """Return the JSON of a body, `_NO_JSON` where it is none."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        return None
+        return _NO_JSON
 
 
 def _detail(content: Any) -> str:

@@ -79,12 +79,12 @@ def client_command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def either_command(
-    here: Callable[[], AbstractContextManager[Reads]],
+    here: Callable[[], AbstractContextManager[Any]],
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the shared options, and as its first two arguments reads and the form of the output.
+    """Give a command the shared options, and as its first two arguments an API and the form of the output.
 
     Args:
-        here: Gives the reads of the installation of this machine, where no API is named (`names_an_api`).
+        here: Gives what stands for the API where none is named (`names_an_api`): the installation of this machine.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:

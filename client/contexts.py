@@ -120,6 +120,15 @@ def names_an_api(options: ServerOptions, environment: Mapping[str, str]) -> bool
     return bool(environment.get("OS_AUTH_URL")) or bool(_read_file(config_file(environment)).get("contexts"))
 
 
+def context_names(environment: Mapping[str, str]) -> list[str]:
+    """Return the names of the contexts of the operator's file.
+
+    Raises:
+        SurroundingsError: The file has a fault.
+    """
+    return list(_read_file(config_file(environment)).get("contexts", {}))
+
+
 def _entry(options: ServerOptions, environment: Mapping[str, str], file: Path) -> Mapping[str, str]:
     """Return the context that is meant; an empty one: none is."""
     content = _read_file(file)
@@ -218,14 +227,46 @@ def add_context(name: str, url: str, token: str, environment: Mapping[str, str])
     Raises:
         SurroundingsError: The name cannot be one, there is such a context already, or the file cannot be written.
     """
-    file = config_file(environment)
     check_new_context(name, environment)
-    directory = file.parent
+    file = config_file(environment)
+    _append(file, _present_text(file), f'[contexts.{name}]\nurl = "{url}"\ntoken = "{token}"\n')
+    return file
+
+
+def put_context(name: str, url: str, token_file: Path, environment: Mapping[str, str]) -> Path:
+    """Add a context whose token is in a file, in place of one of this name with the same token file; return the file.
+
+    Raises:
+        SurroundingsError: The name cannot be one, another context has it, or the operator's file cannot be written.
+    """
+    file = config_file(environment)
+    entry = _read_file(file).get("contexts", {}).get(name, {})
+    present = _present_text(file)
+    # As this function wrote it; what an operator has changed stays.
+    written = f'[contexts.{name}]\nurl = "{entry.get("url")}"\ntoken_file = "{token_file}"\n'
+    if written in present:
+        present = present.replace(written, "").rstrip("\n")
+        present += "\n" if present else ""
+    else:
+        check_new_context(name, environment)
+    _append(file, present, f'[contexts.{name}]\nurl = "{url}"\ntoken_file = "{token_file}"\n')
+    return file
+
+
+def _present_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError):
+        raise SurroundingsError(f"{file} cannot be read.") from None
+
+
+def _append(file: Path, present: str, added: str) -> None:
+    """Write the operator's file anew, with an entry behind what is there; it is replaced at once, or not at all."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        present = file.read_text(encoding="utf-8") if file.exists() else ""
-        added = f'[contexts.{name}]\nurl = "{url}"\ntoken = "{token}"\n'
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _OWNER_ONLY)
         with os.fdopen(descriptor, "w", encoding="utf-8") as target:
             target.write(f"{present}\n{added}" if present else added)
@@ -234,7 +275,6 @@ def add_context(name: str, url: str, token: str, environment: Mapping[str, str])
         with suppress(OSError):
             draft.unlink()
         raise SurroundingsError(f"{file} cannot be written: {error.strerror}.") from None
-    return file
 
 
 def check_new_context(name: str, environment: Mapping[str, str]) -> None:

@@ -88,7 +88,8 @@ class Canvas:
         rest = width - reached
         eighths = int(done * width * 8 / whole) % 8 if whole else 0
         if self._has_blocks and rest and eighths:
-            drawn += self.paint(_EIGHTHS[eighths - 1], parts[-1][1])
+            last = next((colour for length, colour in reversed(parts) if length), parts[-1][1])
+            drawn += self.paint(_EIGHTHS[eighths - 1], last)
             rest -= 1
         return drawn + (_EMPTY if self._has_blocks else _ASCII_EMPTY) * rest
 

@@ -8,9 +8,11 @@ import typer
 
 from client.client_command import Invocation, Yes, client_command
 from client.errors import RefusedError
-from client.output import Record, print_record, say
+from client.output import Record, say
 from client.prompts import confirm
-from client.strategy_queries import ACTIVE, STRATEGY_FIELDS, TYPE, active_strategy
+from client.strategy_commands import act
+from client.strategy_queries import active_strategy
+from client.strategy_watch import report_strategy
 from statemachine.rollout import HoldKind
 
 Stage = Annotated[
@@ -27,10 +29,10 @@ def approve(invocation: Invocation, stage: Stage = None, note: Note = None) -> N
     nothing.
     """
     name = stage or _waiting_stage(active_strategy(invocation.api))
-    approved = _decide(invocation, "approve", name, note)
+    approved = act(invocation, "approve", {"stage": name, "note": note})
     is_soaking = any(hold["kind"] == HoldKind.SOAK for hold in approved["holds"])
     say(f"Stage {name} is approved.{' Its soak time goes on.' if is_soaking else ''}")
-    print_record(active_strategy(invocation.api), STRATEGY_FIELDS, invocation.form, "id")
+    report_strategy(invocation, approved["id"])
 
 
 @client_command
@@ -49,9 +51,9 @@ def deny(
         " as before.",
         is_given=yes,
     )
-    denied = _decide(invocation, "deny", name, note)
+    denied = act(invocation, "deny", {"stage": name, "note": note})
     say(f"Stage {name} is denied; strategy {denied['id']} starts no more sites.")
-    print_record(active_strategy(invocation.api), STRATEGY_FIELDS, invocation.form, "id")
+    report_strategy(invocation, denied["id"])
 
 
 def _waiting_stage(strategy: Record) -> str:
@@ -68,9 +70,3 @@ def _waiting_stage(strategy: Record) -> str:
     gated = ", ".join(str(one["name"]) for one in stages if one.get("gate") and one["stage"])
     hint = f" Stages with a gate: {gated}; name one with --stage to decide before its end." if gated else ""
     raise RefusedError(f"Nothing waits for an approval.{hint}")
-
-
-def _decide(invocation: Invocation, verdict: str, stage: str, note: str | None) -> dict[str, Any]:
-    body = {"action": verdict, "stage": stage, "note": note}
-    answer: dict[str, Any] = invocation.api.change("POST", ACTIVE, "actions", body=body, type=TYPE)
-    return answer

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from client.api_client import ApiClient
 from client.client_command import Invocation, Yes, client_command
 from client.errors import SurroundingsError
 from client.output import Record, ShownField, print_record, print_records, say
-from client.prompts import confirm, read_password
-from client.strategy_queries import moment_text
+from client.prompts import PasswordFile, confirm, read_password
+from client.strategy_queries import given_filters, moment_text
 from statemachine.rollout import StepOutcome
 from statemachine.states import ApplyType, FailureClass, StepState
 
 _SUBCLOUDS: Final = "subclouds"
-_GROUPS: Final = "subcloud-groups"
+GROUPS: Final = "subcloud-groups"
 # Sites that one answer has at most.
 _PAGE: Final = 1000
 
@@ -93,24 +93,29 @@ def list_sites(  # noqa: PLR0913, PLR0917 - options of the shell
     problem: Annotated[str | None, typer.Option(metavar="ID", help="Only sites with this problem.")] = None,
 ) -> None:
     """List the sites: release, state, what is staged there, and what went wrong."""
-    filters = {
-        "group": group,
-        "cloud": subcloud,
-        "selector": selector,
-        "state": ",".join(state or ()),
-        "outcome": ",".join(outcome or ()),
-        "class": ",".join(failure_class or ()),
-        "problem": problem,
-    }
-    given: dict[str, Any] = {name: value for name, value in filters.items() if value not in {None, ""}}
-    found: list[Record] = []
-    page: Sequence[Record] = invocation.api.read(_SUBCLOUDS, **given, limit=_PAGE)["subclouds"]
-    while page:
-        found += page
-        if len(page) < _PAGE:
+    given = given_filters(
+        {
+            "group": group,
+            "cloud": subcloud,
+            "selector": selector,
+            "state": state,
+            "outcome": outcome,
+            "class": failure_class,
+            "problem": problem,
+        }
+    )
+    print_records(read_sites(invocation.api, **given), _SITES, invocation.form, "name")
+
+
+def read_sites(api: ApiClient, **filters: str | int) -> list[Record]:
+    """Return the sites that filters of the API leave, in the order of ids."""
+    found: list[Record] = api.read(_SUBCLOUDS, **filters, limit=_PAGE)["subclouds"]
+    while len(found) % _PAGE == 0 and found:
+        page = api.read(_SUBCLOUDS, **filters, limit=_PAGE, marker=found[-1]["id"])["subclouds"]
+        if not page:
             break
-        page = invocation.api.read(_SUBCLOUDS, **given, limit=_PAGE, marker=page[-1]["id"])["subclouds"]
-    print_records(found, _SITES, invocation.form, "name")
+        found += page
+    return found
 
 
 @client_command
@@ -124,9 +129,7 @@ def prestage(  # noqa: PLR0913, PLR0917 - options of the shell
     for_sw_deploy: Annotated[  # noqa: FBT002 - an option of the shell
         bool, typer.Option("--for-sw-deploy", help="For a software deploy; otherwise for an install.")
     ] = False,
-    password_file: Annotated[
-        Path | None, typer.Option(help="File with the password of the site; - is standard input.")
-    ] = None,
+    password_file: PasswordFile = None,
 ) -> None:
     """Stage a release on one site at once, without a strategy."""
     body = {
@@ -154,53 +157,91 @@ def list_prestages(
     limit: Annotated[int, typer.Option(min=1, max=_PAGE, help="How many at most.")] = 20,
 ) -> None:
     """List prestages of single sites without a strategy, and removals, newest first: who asked, and how they ended."""
-    given: dict[str, Any] = {} if subcloud is None else {"cloud": subcloud}
-    found = invocation.api.read("prestages", **given, limit=limit)["prestages"]
+    found = invocation.api.read("prestages", **given_filters({"cloud": subcloud}), limit=limit)["prestages"]
     print_records(found, _PRESTAGES, invocation.form, "id")
 
 
 @client_command
 def list_groups(invocation: Invocation) -> None:
     """List the groups of sites: how many sites each has, and how strategies go through them."""
-    print_records(invocation.api.read(_GROUPS)["subcloud_groups"], _GROUP_FIELDS, invocation.form, "name")
+    print_records(invocation.api.read(GROUPS)["subcloud_groups"], _GROUP_FIELDS, invocation.form, "name")
 
 
 @client_command
 def show_group(invocation: Invocation, group: GroupName) -> None:
     """Show a group of sites and its options for strategies."""
-    print_record(_counted(invocation, invocation.api.read(_GROUPS, group)), _GROUP_FIELDS, invocation.form, "name")
+    print_record(_counted(invocation, invocation.api.read(GROUPS, group)), _GROUP_FIELDS, invocation.form, "name")
+
+
+ApplyTypeChoice = Annotated[
+    ApplyType | None,
+    typer.Option("--apply-type", help="Whether strategies go through its sites in parallel or one by one."),
+]
+MostAtOnce = Annotated[int | None, typer.Option("--max-parallel", min=1, help="Most of its sites at once.")]
+
+
+@client_command
+def create_group(
+    invocation: Invocation,
+    group: Annotated[str, typer.Argument(metavar="GROUP", help="Name of the new group.")],
+    description: Annotated[str, typer.Option(help="Shown to all who look at the group.")],
+    apply_type: ApplyTypeChoice = None,
+    max_parallel: MostAtOnce = None,
+) -> None:
+    """Create a group of sites, which has none yet."""
+    body = _group_body(apply_type, max_parallel, description, group)
+    created = invocation.api.change("POST", GROUPS, body=body)
+    say(f"Group {created['name']} is created.")
+    print_record(_counted(invocation, created), _GROUP_FIELDS, invocation.form, "name")
+
+
+@client_command
+def delete_group(
+    invocation: Invocation,
+    group: GroupName,
+    yes: Yes = False,  # noqa: FBT002 - an option of the shell
+) -> None:
+    """Delete a group that has no site."""
+    found = invocation.api.read(GROUPS, group)
+    confirm(f"Delete group {found['name']}?", is_given=yes)
+    invocation.api.change("DELETE", GROUPS, str(found["id"]))
+    say(f"Group {found['name']} is deleted.")
 
 
 @client_command
 def set_group(  # noqa: PLR0913, PLR0917 - options of the shell
     invocation: Invocation,
     group: GroupName,
-    apply_type: Annotated[
-        ApplyType | None, typer.Option(help="Whether strategies go through its sites in parallel or one by one.")
-    ] = None,
-    max_parallel: Annotated[int | None, typer.Option(min=1, help="Most of its sites at once.")] = None,
+    apply_type: ApplyTypeChoice = None,
+    max_parallel: MostAtOnce = None,
     description: Annotated[str | None, typer.Option(help="Shown to all who look at the group.")] = None,
     name: Annotated[str | None, typer.Option(help="A new name.")] = None,
     yes: Yes = False,  # noqa: FBT002 - an option of the shell
 ) -> None:
     """Change a group of sites: how strategies go through it, its description or its name. It asks before a new name."""
-    body = {
+    body = _group_body(apply_type, max_parallel, description, name)
+    if not any(value is not None for value in body.values()):
+        raise SurroundingsError("Nothing to change: give at least one option. See: prestager group set --help")
+    if name is not None:
+        confirm(f"Rename group {group} to {name}? Scripts that give its old name will not find it.", is_given=yes)
+    changed = invocation.api.change("PATCH", GROUPS, group, body=body)
+    say(f"Group {changed['name']} is changed; strategies that are created from now on follow it.")
+    print_record(_counted(invocation, changed), _GROUP_FIELDS, invocation.form, "name")
+
+
+def _group_body(
+    apply_type: ApplyType | None, max_parallel: int | None, description: str | None, name: str | None
+) -> dict[str, Any]:
+    return {
         "update_apply_type": None if apply_type is None else str(apply_type),
         "max_parallel_subclouds": max_parallel,
         "description": description,
         "name": name,
     }
-    if not any(value is not None for value in body.values()):
-        raise SurroundingsError("Nothing to change: give at least one option. See: prestager group set --help")
-    if name is not None:
-        confirm(f"Rename group {group} to {name}? Scripts that give its old name will not find it.", is_given=yes)
-    changed = invocation.api.change("PATCH", _GROUPS, group, body=body)
-    say(f"Group {changed['name']} is changed; strategies that are created from now on follow it.")
-    print_record(_counted(invocation, changed), _GROUP_FIELDS, invocation.form, "name")
 
 
 def _counted(invocation: Invocation, group: Record) -> Record:
-    counts = {one["id"]: one["subcloud_count"] for one in invocation.api.read(_GROUPS)["subcloud_groups"]}
+    counts = {one["id"]: one["subcloud_count"] for one in invocation.api.read(GROUPS)["subcloud_groups"]}
     return {**group, "subcloud_count": counts.get(group["id"])}
 
 

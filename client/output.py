@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import zip_longest
 from shutil import get_terminal_size
 from textwrap import wrap
 from typing import Annotated, Any, Final
@@ -15,9 +16,9 @@ from typing import Annotated, Any, Final
 import typer
 
 _GAP: Final = "  "
-# A column is not made narrower than that, in characters.
+# The last column is not made narrower than that, in characters.
 _NARROWEST: Final = 20
-# The last column gets so much, if its texts are as long, before spare columns are shown, in characters.
+# A column of sentences gets so much, if they are as long, before spare columns are shown, in characters.
 _COMFORTABLE: Final = 40
 _QUOTED: Final = re.compile(r'[",]')
 
@@ -133,13 +134,18 @@ def _columns(records: Sequence[Record], fields: Sequence[ShownField], form: Outp
     shown = [field for field in fields if not field.is_wide]
     if not sys.stdout.isatty():
         return shown
-    widths = {field.key: max(map(len, [field.title, *map(field.of, records)])) for field in shown}
-    widths[shown[-1].key] = min(widths[shown[-1].key], _COMFORTABLE)
+    widths = {field.key: _comfortable([field.title, *map(field.of, records)]) for field in shown}
     room = get_terminal_size().columns
     for spare in [field for field in shown if field.is_spare]:
         if sum(widths[field.key] for field in shown) + len(_GAP) * (len(shown) - 1) > room:
             shown.remove(spare)
     return shown
+
+
+def _comfortable(cells: Sequence[str]) -> int:
+    """Return the width with which a column is easy to read: texts of several words go on below themselves."""
+    longest = max(cells, key=len)
+    return len(longest) if " " not in longest else min(len(longest), _COMFORTABLE)
 
 
 def _lines(records: Sequence[Record], fields: Sequence[ShownField], form: OutputFormat, name: str) -> Iterator[str]:
@@ -199,15 +205,31 @@ def _printable(sign: str) -> str:
 
 
 def _table(lines: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield lines with columns of equal width; on a terminal, what is too long in the last goes on below it."""
+    """Yield lines with columns of equal width; on a terminal, what is too long for its column goes on below it."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    before = sum(widths[:-1]) + len(_GAP) * (len(widths) - 1)
-    room = max(get_terminal_size().columns - before, _NARROWEST) if sys.stdout.isatty() else None
+    if sys.stdout.isatty():
+        widths = _fitted(lines, widths, get_terminal_size().columns - len(_GAP) * (len(widths) - 1))
     for line in lines:
-        begin = "".join(cell.ljust(width) + _GAP for cell, width in zip(line[:-1], widths[:-1], strict=True))
-        last = wrap(line[-1], room, break_on_hyphens=False) if room is not None and len(line[-1]) > room else [line[-1]]
-        yield (begin + last[0]).rstrip()
-        yield from (" " * before + more for more in last[1:])
+        cells = [_folded(cell, width) for cell, width in zip(line, widths, strict=True)]
+        for parts in zip_longest(*cells, fillvalue=""):
+            yield _GAP.join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()
+
+
+def _fitted(lines: Sequence[Sequence[str]], widths: Sequence[int], room: int) -> list[int]:
+    """Return widths that fit into the room: the widest columns become narrower, but for the last none breaks a word."""
+    least = [max(len(word) for cell in column for word in [*cell.split(), ""]) for column in zip(*lines, strict=True)]
+    least[-1] = min(least[-1], _NARROWEST)
+    fitted = list(widths)
+    while sum(fitted) > room:
+        wide = [number for number, width in enumerate(fitted) if width > least[number]]
+        if not wide:
+            break
+        fitted[max(wide, key=fitted.__getitem__)] -= 1
+    return fitted
+
+
+def _folded(cell: str, width: int) -> list[str]:
+    return wrap(cell, width, break_on_hyphens=False) if len(cell) > width else [cell]
 
 
 def _write(lines: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ import sys
 from base64 import b64encode
 from getpass import getpass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
@@ -16,6 +16,8 @@ from client.output import printable
 # Longer is a file that was given by mistake, in characters.
 _LONGEST: Final = 4096
 _STDIN: Final = "-"
+
+PasswordFile = Annotated[Path | None, typer.Option(help="File with the password of the sites; - is standard input.")]
 
 
 def confirm(question: str, *, is_given: bool) -> None:

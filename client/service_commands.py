@@ -1,11 +1,10 @@
-"""`prestager events` and `version`, and processes of the installation as the API shows them."""
+"""`prestager events`, `audit`, `releases`, `version`: the service and what it did, as the API shows it."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Final
 
 import typer
@@ -14,8 +13,9 @@ from client.api_client import ApiClient
 from client.client_command import Invocation, Reads, client_command
 from client.errors import ClientError, TimeIsUpError, UnreachableError
 from client.event_stream import SNAPSHOT, EventMessage, FollowedEvents, read_messages
-from client.output import OutputFormat, Record, ShownField, print_record, print_records, printable, say
-from client.strategy_queries import moment_text
+from client.output import OutputFormat, Record, ShownField, print_found, print_record, print_records, printable, say
+from client.strategy_queries import given_filters, moment_text
+from messages.process_info import program_version
 
 _EVENTS: Final = "events"
 # Of a subcloud that there cannot be: the snapshot has nothing but its number.
@@ -183,6 +183,54 @@ class _EventLines:
         sys.stdout.flush()
 
 
+_AUDIT_FIELDS: Final = (
+    ShownField(key="at", title="time (UTC)", text=moment_text),
+    ShownField(key="caller", title="by"),
+    ShownField(key="type", title="command"),
+    ShownField(key="subject", title="of"),
+    ShownField(key="status", title="status"),
+    ShownField(key="origin", title="from", is_wide=True),
+    ShownField(key="user-id", title="broker user", is_wide=True),
+    ShownField(key="command-id", title="id", is_wide=True),
+    ShownField(key="detail", title="why it was refused"),
+)
+
+
+@client_command
+def audit(
+    invocation: Invocation,
+    caller: Annotated[str | None, typer.Option(help="Only what this one asked for, as `whoami` names them.")] = None,
+    kind: Annotated[str | None, typer.Option("--type", help="Only this command, such as strategy.create.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="MOMENT", help="Nothing earlier, such as 2026-11-22T08:00:00; UTC.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 50,
+) -> None:
+    """List who asked for what, newest first: commands that were carried out and such as were refused.
+
+    It needs the role admin. Status 200: carried out.
+    """
+    given = given_filters({"caller": caller, "type": kind, "since": since})
+    found = invocation.api.read("audit", limit=limit, **given)["audit"]
+    print_records(found, _AUDIT_FIELDS, invocation.form, "command-id")
+
+
+_RELEASE_FIELDS: Final = (
+    ShownField(key="release", title="release"),
+    ShownField(key="has-feed", title="packages"),
+    ShownField(key="workers", title="seen by"),
+)
+
+
+@client_command
+def releases(invocation: Invocation) -> None:
+    """List the releases that the controller has, newest first, and which workers see them."""
+    found = invocation.api.read("releases")["releases"]
+    if not found:
+        say("No living worker sees a release. Look: prestager workers")
+    print_found(found, _RELEASE_FIELDS, invocation.form, "release")
+
+
 _VERSION_FIELDS: Final = (
     ShownField(key="client", title="prestager"),
     ShownField(key="service", title="service", text=", ".join),
@@ -205,30 +253,29 @@ def show_version(invocation: Invocation) -> None:
     print_record(found, _VERSION_FIELDS, invocation.form, "client")
 
 
-def program_version() -> str:
-    """Return the version that is installed; `unknown` in a folder of sources that never was."""
-    try:
-        return version("prestager")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-_STEPS: Final = ("sw-update-strategy", "steps")
 # The service sends a line after a minute without output, in seconds.
 _LOG_SILENCE_S: Final = 100.0
 
 
-def print_log(api: ApiClient, subcloud: str, *, phase: str | None, follow: bool) -> None:
-    """Print the output of a site's playbooks as it comes; it ends with the phase or the step.
+def print_log(api: ApiClient, *path: str, phase: str | None = None, follow: bool) -> None:
+    """Print the output of playbooks as it comes; followed, it ends with the run, the phase or the step.
 
     Signs that a terminal would obey are replaced.
 
+    Args:
+        api: The API.
+
+        path: Parts of the path of the output, below the version.
+
+        phase: The only phase of a step; None: all of them.
+
+        follow: Whether to go on with what is printed from now on.
+
     Raises:
-        RefusedError: There is no such site, or no output of it.
+        RefusedError: There is no such step or run, or no output of it.
         UnreachableError: The API did not answer, or the answer broke off.
     """
     query = {**({} if phase is None else {"phase": phase}), **({"follow": "1"} if follow else {})}
-    path = (*_STEPS, subcloud, "log")
     with api.listen(*path, headers={"Accept": "text/plain"}, silence_s=_LOG_SILENCE_S, **query) as lines:
         for line in lines:
             typer.echo(printable(line.decode(errors="replace").rstrip("\r\n").expandtabs()))

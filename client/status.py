@@ -28,13 +28,12 @@ from client.strategy_queries import (
     past_strategy,
 )
 from statemachine.rollout import HoldKind, StepOutcome, StepProgress
-from statemachine.states import StrategyState
+from statemachine.states import ENDED_STRATEGIES, StrategyState
 
 # Problems that the screen lists.
 _LISTED: Final = 5
 # Between two looks of `--watch`, in seconds.
 _PAUSE_S: Final = 2.0
-_ENDED: Final = frozenset({StrategyState.COMPLETE, StrategyState.FAILED, StrategyState.ABORTED})
 _STATE_COLOURS: Final = {
     StrategyState.COMPLETE: Colour.GREEN,
     StrategyState.FAILED: Colour.RED,
@@ -290,13 +289,13 @@ def next_commands(strategy: Record, problems: Sequence[Record]) -> list[str]:
         wanted += ["prestager strategy problems", f"prestager step explain {problems[0]['clouds'][0]}"]
     if problems and "retry" in legal:
         wanted.append(f"prestager strategy retry --problem {problems[0]['id']} --apply")
-    if strategy["state"] not in _ENDED and strategy["state"] != StrategyState.INITIAL:
+    if strategy["state"] not in ENDED_STRATEGIES and strategy["state"] != StrategyState.INITIAL:
         wanted.append("prestager strategy watch")
     if "pause" in legal and not strategy["holds"]:
         wanted.append("prestager strategy pause")
     if "delete" in legal:
         wanted.append("prestager strategy delete")
-    if strategy["state"] in _ENDED:
+    if strategy["state"] in ENDED_STRATEGIES:
         wanted.append(f"prestager strategy show {number}")
     return wanted
 
@@ -325,7 +324,7 @@ def status(
     """Show on one screen what happens, what went wrong, how long it still takes and what may be done now."""
     seen = look(invocation.api)
     _show(seen, invocation.form, is_anew=watch)
-    while watch and seen.strategy is not None and seen.strategy["state"] not in _ENDED:
+    while watch and seen.strategy is not None and seen.strategy["state"] not in ENDED_STRATEGIES:
         time.sleep(_PAUSE_S)
         before, seen = seen, _look_again(invocation.api)
         if sys.stdout.isatty() or seen != before:

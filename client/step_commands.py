@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from client.client_command import Invocation, Yes, client_command
-from client.output import Record, ShownField, print_record, say
+from client.errors import SurroundingsError
+from client.output import Record, ShownField, print_record, print_records, say
 from client.prompts import confirm
 from client.service_commands import print_log
-from client.strategy_queries import ACTIVE, STEP_FIELDS, TYPE, hold_sentence
+from client.strategy_queries import ACTIVE, STEP_FIELDS, TYPE, hold_sentence, moment_text
 from statemachine.states import StepState
 
 Site = Annotated[str, typer.Argument(metavar="SUBCLOUD", help="Name of the site.")]
@@ -28,6 +29,19 @@ _EXPLANATION_FIELDS = (
     ShownField(key="state", title="state"),
     ShownField(key="explanation", title="why"),
 )
+_RUN_FIELDS = (
+    ShownField(key="id", title="run"),
+    ShownField(key="phase", title="phase"),
+    ShownField(key="attempt", title="attempt"),
+    ShownField(key="state", title="state"),
+    ShownField(key="outcome", title="outcome"),
+    ShownField(key="class", title="class", is_wide=True),
+    ShownField(key="worker", title="worker", is_wide=True),
+    ShownField(key="started-at", title="started (UTC)", is_spare=True, text=moment_text),
+    ShownField(key="finished-at", title="finished (UTC)", is_wide=True, text=moment_text),
+    ShownField(key="details", title="details"),
+)
+_MOST_RUNS = 1000
 
 
 @client_command
@@ -46,16 +60,35 @@ def explain(invocation: Invocation, subcloud: Site) -> None:
 @client_command
 def log(
     invocation: Invocation,
-    subcloud: Site,
+    subcloud: Annotated[str | None, typer.Argument(metavar="SUBCLOUD", help="Name of the site.")] = None,
     follow: Annotated[  # noqa: FBT002 - an option of the shell
-        bool, typer.Option("--follow", "-f", help="Go on until the phase or the site has ended.")
+        bool, typer.Option("--follow", "-f", help="Go on until the run, the phase or the site has ended.")
     ] = False,
     phase: Annotated[
         StepState | None, typer.Option(help="Only the newest run of this phase; otherwise all phases of the site.")
     ] = None,
+    run: Annotated[
+        int | None, typer.Option(min=1, help="This run instead of a site: its id, as `prestager step runs` lists it.")
+    ] = None,
 ) -> None:
-    """Print what the playbooks of one site printed: of the strategy, of an earlier one, or of a prestage by itself."""
-    print_log(invocation.api, subcloud, phase=phase, follow=follow)
+    """Print what the playbooks of one site printed: of the strategy, of an earlier one, or of a prestage by itself.
+
+    With --run it is the output of one run, of any site and strategy, as long as it is kept.
+    """
+    if (subcloud is None) is (run is None) or (run is not None and phase is not None):
+        raise SurroundingsError("Name one site, perhaps with --phase, or one run with --run.")
+    if run is not None:
+        print_log(invocation.api, "runs", str(run), "log", follow=follow)
+    elif subcloud is not None:
+        print_log(invocation.api, ACTIVE, "steps", subcloud, "log", phase=phase, follow=follow)
+
+
+@client_command
+def runs(invocation: Invocation, subcloud: Site) -> None:
+    """List the runs of one site in the strategy: every try of every phase, with its id and how it ended."""
+    step = invocation.api.read(ACTIVE, "steps", subcloud, type=TYPE)
+    found = invocation.api.read("steps", str(step["id"]), "runs", limit=_MOST_RUNS)["runs"]
+    print_records(found, _RUN_FIELDS, invocation.form, "id")
 
 
 @client_command

@@ -11,7 +11,7 @@ from client.client_command import Invocation, Yes, client_command, taking
 from client.create_options import strategy_fields
 from client.errors import SurroundingsError
 from client.output import OutputFormat, Record, ShownField, print_record, print_records, say
-from client.prompts import confirm, read_password
+from client.prompts import PasswordFile, confirm, read_password
 from client.rollout_options import (
     MaxFailures,
     OnBudgetChoice,
@@ -21,19 +21,12 @@ from client.rollout_options import (
     TimeLimits,
     rollout_options,
 )
-from client.strategy_queries import (
-    ACTIVE,
-    STRATEGY_FIELDS,
-    TYPE,
-    active_strategy,
-    excluded_text,
-)
-from client.strategy_watch import ExitOnHold, Timeout, Watch, watch_strategy
+from client.strategy_queries import ACTIVE, STRATEGY_FIELDS, TYPE, active_strategy, excluded_text
+from client.strategy_watch import Apply, ExitOnHold, Timeout, Watch, check_watch, report_strategy
 from statemachine.rollout import HoldScope
-from statemachine.states import StepState
+from statemachine.states import TERMINAL_STEPS, StepState
 
 _ACTIONS: Final = "actions"
-_ENDED: Final = (StepState.COMPLETE, StepState.FAILED, StepState.ABORTED)
 # Sites of a stage that a table names.
 _NAMED: Final = 10
 
@@ -83,12 +76,10 @@ def preview(invocation: Invocation, fields: Record) -> None:
         say(f"Warning: {warning}")
     for refusal in found["refusals"]:
         say(f"It would be refused: {refusal}")
+    print_record(found, _PREVIEWED, invocation.form, "plan-digest")
     if invocation.form in {OutputFormat.TABLE, OutputFormat.WIDE}:
-        print_record(found, _PREVIEWED, invocation.form, "plan-digest")
         typer.echo("")
         print_records(found["stages"], _PREVIEWED_STAGE, invocation.form, "stage")
-    else:
-        print_record(found, _PREVIEWED, invocation.form, "plan-digest")
     if found["refusals"]:
         raise typer.Exit(1)
 
@@ -101,10 +92,8 @@ def create(  # noqa: PLR0913, PLR0917 - options of the shell
     plan_digest: Annotated[
         str | None, typer.Option(help="That of a preview: create the same plan, or nothing.")
     ] = None,
-    password_file: Annotated[
-        Path | None, typer.Option(help="File with the password of the sites; - is standard input.")
-    ] = None,
-    apply: Annotated[bool, typer.Option("--apply", help="Start it at once.")] = False,  # noqa: FBT002 - an option of the shell
+    password_file: PasswordFile = None,
+    apply: Apply = False,  # noqa: FBT002 - an option of the shell
     watch: Watch = False,  # noqa: FBT002 - an option of the shell
     timeout: Timeout = None,
     exit_on_hold: ExitOnHold = False,  # noqa: FBT002 - an option of the shell
@@ -114,16 +103,13 @@ def create(  # noqa: PLR0913, PLR0917 - options of the shell
     Without --group, --subcloud, --from-file and --selector all sites are meant that can be prestaged. The password of
     the sites is asked for twice on a terminal, and read from standard input elsewhere.
     """
-    if watch and not apply:
-        raise SurroundingsError("--watch needs --apply: nothing happens before the strategy is applied.")
+    check_watch(watch=watch, apply=apply)
     body = {**fields, "plan-digest": plan_digest, "sysadmin_password": read_password(password_file)}
     created = invocation.api.change("POST", ACTIVE, body=body, type=TYPE)
-    if created.get("info_message"):
-        say(created["info_message"])
-    say(f"Strategy {created['id']} is created.{'' if apply else ' Start it: prestager strategy apply'}")
+    say_created(created, f"Strategy {created['id']} is created.", apply=apply)
     if apply:
         _start(invocation)
-    _report(invocation, created, watch=watch, timeout=timeout, exit_on_hold=exit_on_hold)
+    report_strategy(invocation, created["id"], watch=watch, timeout_s=timeout, exit_on_hold=exit_on_hold)
 
 
 @client_command
@@ -157,7 +143,7 @@ def change(  # noqa: PLR0913, PLR0917 - options of the shell
         raise SurroundingsError("Nothing to change: give at least one option. See: prestager strategy set --help")
     changed = invocation.api.change("PATCH", ACTIVE, body=body, type=TYPE)
     say(f"Strategy {changed['id']} is changed.")
-    _report(invocation, changed)
+    report_strategy(invocation, changed["id"])
 
 
 @client_command
@@ -169,7 +155,7 @@ def apply(
 ) -> None:
     """Start the strategy."""
     started = _start(invocation)
-    _report(invocation, started, watch=watch, timeout=timeout, exit_on_hold=exit_on_hold)
+    report_strategy(invocation, started["id"], watch=watch, timeout_s=timeout, exit_on_hold=exit_on_hold)
 
 
 @client_command
@@ -182,9 +168,9 @@ def abort(
     waiting = strategy["steps"].get("initial", 0)
     question = f"Abort {_named(strategy)}? {_counted(waiting)} not started will be left as before; running ones go on."
     confirm(question, is_given=yes)
-    aborted = _act(invocation, "abort")
+    aborted = act(invocation, "abort")
     say(f"Strategy {aborted['id']} starts no more sites; those that run go on to their end.")
-    _report(invocation, aborted)
+    report_strategy(invocation, aborted["id"])
 
 
 @client_command
@@ -200,9 +186,9 @@ def pause(
 
     A repeat changes nothing; with `--scope phases` it widens the hold.
     """
-    paused = _act(invocation, "pause", {"scope": str(scope), "reason": reason})
+    paused = act(invocation, "pause", {"scope": str(scope), "reason": reason})
     say(f"Strategy {paused['id']} is held. Let it go on: prestager strategy resume")
-    _report(invocation, paused)
+    report_strategy(invocation, paused["id"])
 
 
 @client_command
@@ -221,9 +207,9 @@ def resume(  # noqa: PLR0913, PLR0917 - options of the shell
 ) -> None:
     """End the holds of the strategy, so that it goes on; holds of single sites stay."""
     password = None if password_file is None else read_password(password_file)
-    resumed = _act(invocation, "resume", {"allow-failures": allow_failures, "sysadmin_password": password})
+    resumed = act(invocation, "resume", {"allow-failures": allow_failures, "sysadmin_password": password})
     say(f"Strategy {resumed['id']} goes on.{' The password was replaced.' if resumed['secret-replaced'] else ''}")
-    _report(invocation, resumed, watch=watch, timeout=timeout, exit_on_hold=exit_on_hold)
+    report_strategy(invocation, resumed["id"], watch=watch, timeout_s=timeout, exit_on_hold=exit_on_hold)
 
 
 @client_command
@@ -244,12 +230,12 @@ def cancel(
     strategy = active_strategy(invocation.api)
     counts = strategy["steps"]
     waiting = counts.get(StepState.INITIAL, 0)
-    running = sum(counts.values()) - waiting - sum(counts.get(state, 0) for state in _ENDED)
+    running = sum(counts.values()) - waiting - sum(counts.get(state, 0) for state in TERMINAL_STEPS)
     question = f"Cancel {_named(strategy)}? {_counted(running)} being worked on will be stopped, {waiting} not started."
     confirm(question, is_given=yes)
-    cancelled = _act(invocation, "cancel", {"grace-s": grace})
+    cancelled = act(invocation, "cancel", {"grace-s": grace})
     say(f"Strategy {cancelled['id']} is cancelled; its playbooks are being stopped.")
-    _report(invocation, cancelled, watch=watch, timeout=timeout)
+    report_strategy(invocation, cancelled["id"], watch=watch, timeout_s=timeout)
 
 
 @client_command
@@ -266,12 +252,19 @@ def delete(
 
 
 def _start(invocation: Invocation) -> Record:
-    started = _act(invocation, "apply")
+    started = act(invocation, "apply")
     say(f"Strategy {started['id']} is applied; follow it: prestager strategy watch")
     return started
 
 
-def _act(invocation: Invocation, action: str, options: Record | None = None) -> dict[str, Any]:
+def say_created(created: Record, sentence: str, *, apply: bool) -> None:
+    """Print what the service has to say of a strategy that was created, and how to start it unless it is started."""
+    if created.get("info_message"):
+        say(created["info_message"])
+    say(f"{sentence}{'' if apply else ' Start it: prestager strategy apply'}")
+
+
+def act(invocation: Invocation, action: str, options: Record | None = None) -> dict[str, Any]:
     """Send an action on the strategy with its options, None where one is not given; return the answer.
 
     Raises:
@@ -293,18 +286,3 @@ def _named(strategy: Record) -> str:
 def _counted(number: int) -> str:
     """Return a number of sites in words."""
     return f"{number} site" if number == 1 else f"{number} sites"
-
-
-def _report(
-    invocation: Invocation,
-    changed: Record,
-    *,
-    watch: bool = False,
-    timeout: float | None = None,
-    exit_on_hold: bool = False,
-) -> None:
-    """Print the strategy as it is after a change, or once it has ended."""
-    if watch:
-        watch_strategy(invocation, changed["id"], timeout_s=timeout, exit_on_hold=exit_on_hold)
-    else:
-        print_record(active_strategy(invocation.api), STRATEGY_FIELDS, invocation.form, "id")

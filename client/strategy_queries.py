@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -125,8 +126,8 @@ _HISTORY_FIELDS: Final = (
 _PROBLEM_FIELDS: Final = (
     ShownField(key="id", title="PROBLEM"),
     ShownField(key="count", title="SITES"),
-    ShownField(key="phase", title="PHASE"),
-    ShownField(key="class", title="CLASS"),
+    ShownField(key="phase", title="PHASE", is_spare=True),
+    ShownField(key="class", title="CLASS", is_spare=True),
     ShownField(key="task", title="TASK", is_wide=True),
     ShownField(key="text", title="WHAT WENT WRONG"),
     ShownField(key="advice", title="WHAT TO DO"),
@@ -183,20 +184,20 @@ def steps(  # noqa: PLR0913, PLR0917 - options of the shell
     ] = None,
 ) -> None:
     """List the sites of the active strategy: stage, state, and why one failed or was skipped."""
-    filters = {
-        "state": ",".join(state or ()),
-        "outcome": ",".join(outcome or ()),
-        "class": ",".join(failure_class or ()),
-        "problem": problem,
-        "stage": stage,
-        "group": group,
-        "cloud": subcloud,
-        "selector": selector,
-    }
-    given = {name: value for name, value in filters.items() if value not in {None, ""}}
+    given = given_filters(
+        {
+            "state": state,
+            "outcome": outcome,
+            "class": failure_class,
+            "problem": problem,
+            "stage": stage,
+            "group": group,
+            "cloud": subcloud,
+            "selector": selector,
+            "run-state": run_state,
+        }
+    )
     found = invocation.api.read(ACTIVE, "steps", type=TYPE, **given)["strategy-steps"]
-    if run_state is not None:
-        found = [step for step in found if step["run-state"] == run_state]
     print_records(found, STEP_FIELDS, invocation.form, "cloud")
 
 
@@ -225,6 +226,12 @@ def history(
     """List past and present strategies, newest first, with how their sites ended."""
     found = invocation.api.read(HISTORY, limit=limit)["strategies"]
     print_records(found, _HISTORY_FIELDS, invocation.form, "id")
+
+
+def given_filters(filters: Mapping[str, str | int | Sequence[str] | None]) -> dict[str, str | int]:
+    """Return the filters of a list that are given, as the API takes them: several words with commas between them."""
+    texts = {name: value if isinstance(value, (str, int)) else ",".join(value or ()) for name, value in filters.items()}
+    return {name: value for name, value in texts.items() if value != ""}
 
 
 def active_strategy(api: ApiClient) -> dict[str, Any]:

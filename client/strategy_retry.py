@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from client.client_command import Invocation, client_command
-from client.errors import SurroundingsError
-from client.output import print_record, say
-from client.prompts import read_password
-from client.strategy_queries import HISTORY, STRATEGY_FIELDS, active_strategy
-from client.strategy_watch import ExitOnHold, Timeout, Watch, watch_strategy
+from client.prompts import PasswordFile, read_password
+from client.strategy_commands import say_created
+from client.strategy_queries import HISTORY, active_strategy
+from client.strategy_watch import Apply, ExitOnHold, Timeout, Watch, check_watch, report_strategy
 
 
 class ResumePoint(StrEnum):
@@ -49,10 +47,8 @@ def retry(  # noqa: PLR0913, PLR0917 - options of the shell
     max_parallel: Annotated[
         int | None, typer.Option(min=1, help="Most sites at once; otherwise as in the earlier strategy.")
     ] = None,
-    password_file: Annotated[
-        Path | None, typer.Option(help="File with the password of the sites; - is standard input.")
-    ] = None,
-    apply: Annotated[bool, typer.Option("--apply", help="Start it at once.")] = False,  # noqa: FBT002 - an option of the shell
+    password_file: PasswordFile = None,
+    apply: Apply = False,  # noqa: FBT002 - an option of the shell
     watch: Watch = False,  # noqa: FBT002 - an option of the shell
     timeout: Timeout = None,
     exit_on_hold: ExitOnHold = False,  # noqa: FBT002 - an option of the shell
@@ -61,8 +57,7 @@ def retry(  # noqa: PLR0913, PLR0917 - options of the shell
 
     The earlier strategy becomes history. The password of the sites is asked for again, for it was wiped.
     """
-    if watch and not apply:
-        raise SurroundingsError("--watch needs --apply: nothing happens before the strategy is applied.")
+    check_watch(watch=watch, apply=apply)
     earlier = active_strategy(invocation.api)["id"] if strategy is None else strategy
     body: dict[str, Any] = {
         "states": state or None,
@@ -73,12 +68,6 @@ def retry(  # noqa: PLR0913, PLR0917 - options of the shell
         "apply": apply,
         "sysadmin_password": read_password(password_file),
     }
-    given = {name: value for name, value in body.items() if value is not None}
-    created = invocation.api.change("POST", HISTORY, str(earlier), "retry", body=given)
-    if created.get("info_message"):
-        say(created["info_message"])
-    say(f"Strategy {created['id']} retries strategy {earlier}.{'' if apply else ' Start it: prestager strategy apply'}")
-    if watch:
-        watch_strategy(invocation, created["id"], timeout_s=timeout, exit_on_hold=exit_on_hold)
-    else:
-        print_record(active_strategy(invocation.api), STRATEGY_FIELDS, invocation.form, "id")
+    created = invocation.api.change("POST", HISTORY, str(earlier), "retry", body=body)
+    say_created(created, f"Strategy {created['id']} retries strategy {earlier}.", apply=apply)
+    report_strategy(invocation, created["id"], watch=watch, timeout_s=timeout, exit_on_hold=exit_on_hold)

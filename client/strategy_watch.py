@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
 from client.api_client import PATIENCE_S, ApiClient
 from client.client_command import Invocation, client_command
 from client.drawing import LiveLines
-from client.errors import ExitCode, TimeIsUpError, UnreachableError
+from client.errors import ExitCode, SurroundingsError, TimeIsUpError, UnreachableError
 from client.event_stream import SNAPSHOT, EventMessage, FollowedEvents
 from client.output import Record, print_record, say
 from client.status import ended_count, live_lines
@@ -27,6 +27,7 @@ from client.strategy_queries import (
 from statemachine.rollout import StepOutcome
 from statemachine.states import StepState, StrategyState
 
+Apply = Annotated[bool, typer.Option("--apply", help="Start it at once.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Follow it to its end.")]
 Timeout = Annotated[
     float | None, typer.Option(min=0, help="Follow it for so many seconds at most; then the exit code is 5.")
@@ -66,7 +67,7 @@ def watch(
     watch_strategy(invocation, strategy["id"], timeout_s=timeout, exit_on_hold=exit_on_hold)
 
 
-def watch_strategy(invocation: Invocation, number: int, *, timeout_s: float | None, exit_on_hold: bool) -> None:
+def watch_strategy(invocation: Invocation, number: int, *, timeout_s: float | None, exit_on_hold: bool) -> NoReturn:
     """Follow a strategy, print it at its end, and end the command.
 
     Args:
@@ -101,6 +102,33 @@ def watch_strategy(invocation: Invocation, number: int, *, timeout_s: float | No
             raise typer.Exit(_INTERRUPTED) from None
     print_record(look.strategy, STRATEGY_FIELDS, invocation.form, "id")
     raise typer.Exit(_ENDS.get(look.strategy["state"], ExitCode.ABORTED))
+
+
+def check_watch(*, watch: bool, apply: bool) -> None:
+    """Refuse `--watch` of a strategy that is created and not started.
+
+    Raises:
+        SurroundingsError: `--apply` is missing.
+    """
+    if watch and not apply:
+        raise SurroundingsError("--watch needs --apply: nothing happens before the strategy is applied.")
+
+
+def report_strategy(
+    invocation: Invocation,
+    number: int,
+    *,
+    watch: bool = False,
+    timeout_s: float | None = None,
+    exit_on_hold: bool = False,
+) -> None:
+    """Print the active strategy as it is after a change, or follow it to its end.
+
+    The arguments, and with `watch` the errors, are those of `watch_strategy`.
+    """
+    if watch:
+        watch_strategy(invocation, number, timeout_s=timeout_s, exit_on_hold=exit_on_hold)
+    print_record(active_strategy(invocation.api), STRATEGY_FIELDS, invocation.form, "id")
 
 
 class _Watch:

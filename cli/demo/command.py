@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -14,9 +15,12 @@ import typer
 from rich.console import Console
 
 from cli.demo.directory import Workplace, directory_sites, environment, require_ssh, ssh_sites
-from cli.demo.progress import progress_view
-from cli.demo.service import DemoClient, run_command, running_service
-from cli.tables import output, print_table
+from cli.demo.progress import output, progress_view
+from cli.demo.service import run_command, running_service
+from client.api_client import ApiClient
+from client.contexts import ServerContext
+from client.output import OutputFormat, ShownField, print_records, say
+from client.strategy_queries import ACTIVE, TYPE
 from demo.sites_content import QUICK_SITE_NAMES, SITE_NAMES, DemoOutcome, Expected, build_fleet
 from service.controller import ended_in_order
 from service.errors import CommandError
@@ -24,10 +28,19 @@ from statemachine.states import MOVING_STRATEGIES, StepState, StrategyState
 
 _DIRECTORY: Final = Path(__file__).parents[2] / "var" / "demo"
 _LOOK_S: Final = 0.5
+# Of a service without a setting for it.
+_LATER_URL: Final = "http://127.0.0.1:8119"
 # Several times what two slow cores need.
 _LONGEST_S: Final = 900.0
 # A site that is in neither list: its outcome is unknown.
 _UNKNOWN: Final = "unknown"
+_VERDICT_FIELDS: Final = (
+    ShownField(key="name", title="site"),
+    ShownField(key="stage", title="stage"),
+    ShownField(key="outcome", title="outcome"),
+    ShownField(key="instead_of", title="as expected", text=lambda other: f"no: {other}" if other else "yes"),
+    ShownField(key="reason", title="reason"),
+)
 
 
 def demo(
@@ -81,25 +94,27 @@ def _demonstrate(place: Workplace, *, names: Sequence[str], by_ssh: bool, keep: 
         place.write_settings(settings)
         console.print("$ prestager up")
         with running_service(environment(settings), place.service_log) as service:
-            client = _register(console, place, fleet.inventory, environment(settings), service.url)
-            excluded = _start(console, client, sites.password)
-            strategy = _watch(console, client)
-            verdicts = site_verdicts(fleet.expected, client.steps(), excluded)
+            api = _register(console, place, fleet.inventory, environment(settings), service.url)
+            excluded = _start(console, api, sites.password)
+            strategy = _watch(console, api)
+            verdicts = site_verdicts(fleet.expected, _steps(api), excluded)
             _show_sites(console, verdicts)
             console.print(f"\nThe strategy ended {strategy['state']} after {time.monotonic() - began:.0f} s.")
             faults = _faults(fleet.expected, verdicts, strategy["state"])
             if not faults:
                 console.print("\nEvery site and the strategy ended as expected.")
             if keep:
-                _invite(console, place, client, service.url, by_ssh=by_ssh)
+                _invite(console, place, api, by_ssh=by_ssh)
                 service.await_end()
+    # Where it listens when it is started again.
+    options = place.save_context(_LATER_URL)
     if not keep:
-        _propose(console, place, verdicts)
+        _propose(console, place, verdicts, options)
     if faults:
         raise CommandError(f"The demonstration did not come out as expected; see {place.service_log}.", faults)
 
 
-def _register(console: Console, place: Workplace, inventory: Path, settings: Mapping[str, str], url: str) -> DemoClient:
+def _register(console: Console, place: Workplace, inventory: Path, settings: Mapping[str, str], url: str) -> ApiClient:
     """Make a token and register the fleet, each by its command; return a client of the service."""
     console.print(f"  listens on {url}")
     console.print("$ prestager token create demo --role admin")
@@ -110,17 +125,18 @@ def _register(console: Console, place: Workplace, inventory: Path, settings: Map
         token = run_command(["token", "create", "demo", "--role", "admin"], settings)
     place.keep_token(token)
     console.print(f"  {imported.result()}")
-    return DemoClient(url, token)
+    return ApiClient(ServerContext(url=url, token=token, ca_file=None), login=lambda: token, say=say)
 
 
-def _start(console: Console, client: DemoClient, password: str) -> list[dict[str, str]]:
+def _start(console: Console, api: ApiClient, password: str) -> list[dict[str, str]]:
     """Start a strategy over the whole fleet, and return the sites that it leaves out."""
     console.print("POST /v1.0/sw-update-strategy: prestage every site, batch by batch")
-    excluded: list[dict[str, str]] = client.create_strategy(password)["excluded-subclouds"]
+    body = {"type": TYPE, "sysadmin_password": b64encode(password.encode()).decode()}
+    excluded: list[dict[str, str]] = api.change("POST", ACTIVE, body=body)["excluded-subclouds"]
     console.print('POST /v1.0/sw-update-strategy/actions: {"action": "apply"}')
-    client.apply_strategy()
+    api.change("POST", ACTIVE, "actions", body={"action": "apply"})
     console.print("Watch it in a browser, by a link that logs in once:")
-    console.print(f"  {client.make_login_link()}\n", soft_wrap=True)
+    console.print(f"  {api.make_login_link()['url']}\n", soft_wrap=True)
     return excluded
 
 
@@ -130,70 +146,64 @@ def _faults(expected: Mapping[str, Expected], verdicts: Sequence[SiteVerdict], s
     return faults if fault is None else [*faults, fault]
 
 
-def _watch(console: Console, client: DemoClient) -> dict[str, Any]:
+def _watch(console: Console, api: ApiClient) -> dict[str, Any]:
     """Show the strategy until it has ended, and return it."""
     limit = time.monotonic() + _LONGEST_S
     with progress_view(console) as view:
         while time.monotonic() < limit:
             # In this order: a strategy that has ended has no step that still changes.
-            strategy = client.strategy()
-            view.show(client.steps())
+            strategy: dict[str, Any] = api.read(ACTIVE)
+            view.show(_steps(api))
             if strategy["state"] not in MOVING_STRATEGIES:
                 return strategy
             time.sleep(_LOOK_S)
     raise CommandError(f"The strategy did not end within {_LONGEST_S:g} s.")
 
 
+def _steps(api: ApiClient) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = api.read(ACTIVE, "steps")["strategy-steps"]
+    return steps
+
+
 def _show_sites(console: Console, verdicts: Sequence[SiteVerdict]) -> None:
     console.print()
-    print_table(
-        ("SITE", "STAGE", "OUTCOME", "AS EXPECTED", "REASON"),
-        [
-            (
-                one.name,
-                "" if one.stage is None else str(one.stage),
-                one.outcome,
-                "yes" if one.is_as_expected else f"no: {one.instead_of}",
-                one.reason,
-            )
-            for one in verdicts
-        ],
-    )
+    print_records([asdict(one) for one in verdicts], _VERDICT_FIELDS, OutputFormat.TABLE, "name")
 
 
-def _propose(console: Console, place: Workplace, verdicts: Sequence[SiteVerdict]) -> None:
-    """Print what to try next."""
+def _propose(console: Console, place: Workplace, verdicts: Sequence[SiteVerdict], options: str) -> None:
+    """Print what to try next; `options` name the service to commands over HTTP."""
     told = [one.name for one in verdicts if one.outcome == DemoOutcome.FAILED] or [verdicts[0].name]
-    strategy = "http://127.0.0.1:8119/v1.0/sw-update-strategy"
-    curl = f'curl -s -H "X-Auth-Token: $(cat {_near(place.token_file)})"'
-    program, log = _near(Path(sys.executable).with_name("prestager")), _near(place.service_log)
+    program, log = _program(), _near(place.service_log)
     console.print(f"\nEverything is kept in {_near(place.root)}; the service's log is {log}.", soft_wrap=True)
     console.print("To look around, start the service again, and ask it from another shell:\n")
     for line in (
-        f"  ( . {_near(place.settings_file)} && {program} up )",
-        f"  {curl} {strategy}",
-        *(f"  {curl} {strategy}/steps/{name}" for name in told),
-        f"  {curl} {strategy}/steps/{told[-1]}/log",
-        f"  PRESTAGER_TOKEN_FILE={_near(place.token_file)} {program} login-link",
+        f"( . {_near(place.settings_file)} && {program} up )",
+        *(
+            f"{program} {words}{options}"
+            for words in ("status", "strategy problems", f"step log {told[-1]}", "login-link")
+        ),
     ):
-        console.print(line, soft_wrap=True)
+        console.print(f"  {line}", soft_wrap=True)
     console.print("\nIts sites are stopped. Sites that stay, to work with: docs/quickstart.md")
 
 
-def _invite(console: Console, place: Workplace, client: DemoClient, url: str, *, by_ssh: bool) -> None:
+def _invite(console: Console, place: Workplace, api: ApiClient, *, by_ssh: bool) -> None:
     """Print where to look around while the service stays."""
-    token, program = _near(place.token_file), _near(Path(sys.executable).with_name("prestager"))
-    shell = f"PRESTAGER_URL={url} PRESTAGER_TOKEN_FILE={token} {program}"
+    options = place.save_context(api.url)
     console.print("\nThe service and its sites stay for a look around. From another shell:\n")
-    console.print(f"  {shell} strategy problems", soft_wrap=True)
-    console.print(f"  {shell} login-link", soft_wrap=True)
+    for words in ("status", "strategy problems", "login-link"):
+        console.print(f"  {_program()} {words}{options}", soft_wrap=True)
     if by_ssh:
         console.print(f"  cat {_near(place.password_file)}      # the sites' password, for a retry", soft_wrap=True)
     console.print(
-        f"\nThe page is at {url}/ui; this link logs a browser in, once, within ten minutes:\n", soft_wrap=True
+        f"\nThe page is at {api.url}/ui; this link logs a browser in, once, within ten minutes:\n", soft_wrap=True
     )
-    console.print(f"  {client.make_login_link()}\n", soft_wrap=True)
+    console.print(f"  {api.make_login_link()['url']}\n", soft_wrap=True)
     console.print("Ctrl-C stops the service and its sites.")
+
+
+def _program() -> Path:
+    return _near(Path(sys.executable).with_name("prestager"))
 
 
 def _near(path: Path) -> Path:

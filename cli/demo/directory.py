@@ -8,12 +8,14 @@ import re
 import secrets
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 from typing import Any, Final
 
+from client.contexts import ServerContext, ServerOptions, choose_context, put_context
+from client.errors import SurroundingsError
 from demo.sites_content import OTHER_PASSWORD_NAMES
 from service.database import only_instance
 from service.errors import CommandError, StartError
@@ -23,6 +25,7 @@ from simulator.site_tree import LOGIN, SiteTree, write_programs
 from simulator.ssh_serving import serving_ssh
 from simulator.ssh_site import SshSite
 
+_CONTEXT: Final = "demo"
 _MARK: Final = ".prestager-demo"
 _OUR_PREFIX: Final = "PRESTAGER_"
 # The first release of OpenSSH that asks a program for a password without a display, as Ansible needs it.
@@ -107,6 +110,21 @@ class Workplace:
         descriptor = os.open(self.token_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(f"{token}\n")
+
+    def save_context(self, url: str) -> str:
+        """Save a context with the kept token, and return the options with which commands over HTTP reach this API.
+
+        None are needed where no other context and no variable comes first; where the context cannot be saved, they name
+        the API and the token.
+        """
+        wanted = ServerContext(url=url, token=self.token_file.read_text(encoding="utf-8").strip(), ca_file=None)
+        with suppress(SurroundingsError):
+            put_context(_CONTEXT, url, self.token_file, os.environ)
+        for chosen, options in ((ServerOptions(), ""), (ServerOptions(context=_CONTEXT), f" --context {_CONTEXT}")):
+            with suppress(SurroundingsError):
+                if choose_context(chosen, os.environ) == wanted:
+                    return options
+        return f" --server {url} --token-file {self.token_file}"
 
 
 def environment(settings: dict[str, str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -27,6 +27,16 @@ class ProgressView(Protocol):
 
     def show(self, steps: Steps) -> None:
         """Show the steps as they are now."""
+
+
+# Characters in a line where the output is no terminal: lines for programs are not wrapped.
+_ENDLESS: Final = 10_000
+
+
+def output() -> Console:
+    """Return standard output; wide where it is no terminal. What is printed is text as it is, never markup."""
+    console = Console(markup=False, highlight=False)
+    return console if console.is_terminal else Console(markup=False, highlight=False, width=_ENDLESS)
 
 
 def progress_view(console: Console) -> ProgressView:

@@ -1,4 +1,4 @@
-"""The service of a demonstration: `prestager up` as a child process, and requests to its API."""
+"""The service of a demonstration: `prestager up` as a child process."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Final
 
 from service.errors import CommandError
 
@@ -23,9 +20,6 @@ from service.errors import CommandError
 _READY_S: Final = 60.0
 _STOP_S: Final = 60.0
 _LOOK_S: Final = 0.1
-_ANSWER_S: Final = 60.0
-_STRATEGY: Final = "/v1.0/sw-update-strategy"
-_OK: Final = 200
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -124,53 +118,3 @@ def _stop(process: subprocess.Popen[bytes], log: Path) -> None:
         raise CommandError(f"The service did not stop within {_STOP_S:g} s; see {log}.") from error
     if code:
         raise CommandError(f"The service stopped with exit code {code}; see {log}.")
-
-
-class DemoClient:
-    """Sends requests to one service."""
-
-    def __init__(self, url: str, token: str) -> None:
-        self._place = urlsplit(url)
-        self._headers = {"X-Auth-Token": token, "Accept": "application/json", "Content-Type": "application/json"}
-
-    def create_strategy(self, password: str) -> dict[str, Any]:
-        """Create a prestage strategy over the whole fleet and return it, with the sites that it leaves out."""
-        body = {"type": "prestage", "sysadmin_password": b64encode(password.encode()).decode()}
-        return self._object("POST", _STRATEGY, body)
-
-    def apply_strategy(self) -> dict[str, Any]:
-        """Apply the strategy."""
-        return self._object("POST", f"{_STRATEGY}/actions", {"action": "apply"})
-
-    def make_login_link(self) -> str:
-        """Return a link that logs a browser in at the page, once, within ten minutes."""
-        return f"{self._place.scheme}://{self._place.netloc}{self._object('POST', '/ui/login-code')['path']}"
-
-    def strategy(self) -> dict[str, Any]:
-        """Return the strategy."""
-        return self._object("GET", _STRATEGY)
-
-    def steps(self) -> list[dict[str, Any]]:
-        """Return every step."""
-        steps: list[dict[str, Any]] = self._object("GET", f"{_STRATEGY}/steps")["strategy-steps"]
-        return steps
-
-    def _object(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Send one request.
-
-        Raises:
-            CommandError: There was no answer, or another one than 200.
-        """
-        connection = HTTPConnection(self._place.hostname or "", self._place.port, timeout=_ANSWER_S)
-        try:
-            connection.request(method, path, None if body is None else json.dumps(body), self._headers)
-            response = connection.getresponse()
-            content = response.read()
-        except (OSError, HTTPException) as error:
-            raise CommandError(f"The service does not answer {method} {path}: {error}") from error
-        finally:
-            connection.close()
-        if response.status != _OK:
-            raise CommandError(f"{method} {path} was answered with {response.status}: {content.decode()[:500]}")
-        answer: dict[str, Any] = json.loads(content)
-        return answer

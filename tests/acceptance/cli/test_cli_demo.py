@@ -22,11 +22,22 @@ def demonstration(place: Path, *options: str) -> subprocess.CompletedProcess[str
     """Run it to its end."""
     return subprocess.run(
         [sys.executable, "-m", "cli.main", "demo", "--dir", str(place), *options],
-        env=clean_environment({}),
+        env=environment_of(place),
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def environment_of(place: Path) -> dict[str, str]:
+    """Return variables of an operator whose home directory is beside the demonstration."""
+    return clean_environment({}) | {"HOME": str(place.parent), "XDG_CONFIG_HOME": str(place.parent / "config")}
+
+
+def status_of(place: Path) -> subprocess.CompletedProcess[str]:
+    """Run `prestager status` without any option, as that operator."""
+    program = [sys.executable, "-m", "cli.main", "status"]
+    return subprocess.run(program, env=environment_of(place), capture_output=True, text=True, check=False)
 
 
 @pytest.mark.timeout(600)
@@ -77,7 +88,7 @@ def test_a_demonstration_that_is_ended_ends_its_service(tmp_path: Path, number: 
     """The service ends with its demonstration, however that ends; until then no other one clears its directory."""
     place = tmp_path / "demo"
     program = [sys.executable, "-m", "cli.main", "demo", "--dir", str(place), "--quick", "--without-ssh"]
-    first = subprocess.Popen(program, env=clean_environment({}), stdout=subprocess.PIPE, text=True)
+    first = subprocess.Popen(program, env=environment_of(place), stdout=subprocess.PIPE, text=True)
     try:
         wait_for(lambda: "service.ready" in read(place / "service.log"))
         second = demonstration(place, "--quick", "--without-ssh")
@@ -96,10 +107,10 @@ def test_a_demonstration_that_is_ended_ends_its_service(tmp_path: Path, number: 
 
 @pytest.mark.timeout(600)
 def test_a_demonstration_that_is_kept(tmp_path: Path) -> None:
-    """With --keep service and sites stay: its links log a browser in, once each, until Ctrl-C stops everything."""
+    """With --keep service and sites stay until Ctrl-C; `prestager status` finds them, each link logs in once."""
     place = tmp_path / "demo"
     program = [sys.executable, "-m", "cli.main", "demo", "--dir", str(place), "--quick", "--keep"]
-    kept = subprocess.Popen(program, env=clean_environment({}), stdout=subprocess.PIPE, text=True)
+    kept = subprocess.Popen(program, env=environment_of(place), stdout=subprocess.PIPE, text=True)
     try:
         assert kept.stdout is not None
         printed = "".join(iter(lambda: line_of(kept), "Ctrl-C stops the service and its sites.\n"))
@@ -112,12 +123,16 @@ def test_a_demonstration_that_is_kept(tmp_path: Path) -> None:
             assert page.headers.get_content_type() == "text/html"
         assert f"cat {place}/password" in printed
         assert (place / "password").exists()
+        assert "prestager status\n" in printed
+        assert "FAILED" in status_of(place).stdout
         kept.send_signal(signal.SIGINT)
         rest, _ = kept.communicate()
     finally:
         kept.kill()
 
     assert (0, "") == (kept.returncode, rest)
+    # The context names the address at which the service listens when it is started again.
+    assert "http://127.0.0.1:8119" in (place.parent / "config" / "prestager" / "client.toml").read_text()
     assert not (place / "password").exists()
     log = read(place / "service.log")
     assert "service.stopped" in log

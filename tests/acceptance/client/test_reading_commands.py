@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.cpu_time import times_an_empty_program
 from tests.support.operator_shell import OperatorShell
+from tests.support.waiting import wait_for
 
 PASSWORD = "Li69nux*"
 PRESTAGER = str(Path(sys.executable).with_name("prestager"))
@@ -37,6 +38,14 @@ def test_a_run_that_fails(shell: OperatorShell) -> None:
     assert "broken" in {event["data"]["subcloud"] for event in found.json}
     assert "=== prestage-prepare" in log.out
     assert shell.run("status", "-o", "json").json["strategy"]["state"] == "failed"
+    runs = shell.step("runs", "broken", "-o", "json").json
+    failed = next(run for run in runs if run["outcome"] == "failed")
+    assert failed["details"] in status.out or failed["details"] in shell.step("show", "broken", "-o", "csv").out
+    assert shell.step("log", "--run", str(failed["id"])).code == 0
+    assert shell.step("log", "broken", "--run", "1").code == 2
+    assert shell.step("log").code == 2
+    audit = shell.run("audit", "--type", "strategy.apply", "-o", "json").json
+    assert ("test", 200) == (audit[0]["caller"], audit[0]["status"])
 
 
 def night_commands() -> list[list[str]]:
@@ -102,6 +111,23 @@ def test_sites_and_groups(shell: OperatorShell) -> None:
     assert "night" == shell.run("group", "show", name, "-o", "json").json["description"]
     assert counted[name] == changed.json["subcloud_count"]
     assert (2, True) == (refused.code, "Nothing to change" in refused.err)
+
+
+def test_a_group_from_begin_to_end(shell: OperatorShell) -> None:
+    """A group is created, found under its name, and deleted after a question, which a script answers with --yes."""
+    created = shell.run("group", "create", "night", "--description", "Sites of the night", "-o", "json")
+    unasked = shell.run("group", "delete", "night")
+    deleted = shell.run("group", "delete", "night", "--yes")
+
+    assert ("night", 0) == (created.json["name"], created.json["subcloud_count"]), created.err
+    assert (2, True) == (unasked.code, "Give --yes" in unasked.err)
+    assert (0, "Group night is deleted.\n") == (deleted.code, deleted.err)
+    assert shell.run("group", "show", "night").code == 1
+
+
+def test_releases(shell: OperatorShell) -> None:
+    """The releases that the worker sees on the controller are listed."""
+    wait_for(lambda: shell.run("releases", "-o", "name").out == "23.09\n")
 
 
 def test_processes_and_versions(shell: OperatorShell) -> None:

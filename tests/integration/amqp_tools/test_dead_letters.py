@@ -84,6 +84,22 @@ def test_list_says_how_many_and_why(installation: AmqpInstallation, prestager: P
     assert " 0 s " in third or " 1 s " in third
 
 
+def test_letters_for_programs(installation: AmqpInstallation, prestager: Prestager) -> None:
+    """Every form but a table lists the letters alone on standard output, and the numbers as sentences beside it."""
+    turned_away(installation, "first", body=b'{"password": "hunter2"}')
+
+    listed = prestager("dead-letters", "list", "commands", "-o", "json")
+    names = prestager("dead-letters", "list", "-o", "name")
+    shown = prestager("dead-letters", "show", "commands", "first", "-o", "json")
+
+    (letter,) = json.loads(listed.out)
+    assert ("first", "unreadable") == (letter["id"], letter["type"])
+    assert "prestager.commands: 1" in listed.err
+    assert "first\n" == names.out
+    assert letter.items() <= json.loads(shown.out).items()
+    assert "hunter2" not in shown.out
+
+
 def test_looking_changes_nothing(installation: AmqpInstallation, prestager: Prestager) -> None:
     """Listing and showing leave every letter where it is, in its order; one queue and a number narrow the list."""
     for number in range(5):
@@ -164,12 +180,15 @@ def test_purge_asks_first(
     """Letters are thrown away after a yes only, and of the named queue only."""
     turned_away(installation, "one")
     rejected(installation, SUBCLOUDS, "other")
-    monkeypatch.setattr("typer.confirm", lambda _question: False)
+    unasked = prestager("dead-letters", "purge", "commands")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.confirm", lambda _question, **_: False)
 
     refused = prestager("dead-letters", "purge", "commands")
     done = prestager("dead-letters", "purge", "commands", "--yes")
 
-    assert (1, "Error: Nothing was thrown away.\n") == (refused.code, refused.err)
+    assert (2, True) == (unasked.code, "Throw away 1 dead letters of prestager.commands? Give --yes" in unasked.err)
+    assert (1, "Error: Nothing was changed.\n") == (refused.code, refused.err)
     assert (0, "1 dead letters of prestager.commands are gone.\n") == (done.code, done.out)
     assert [0, 1] == [installation.host.count(XQ), installation.host.count(dead_letters_of(SUBCLOUDS))]
 

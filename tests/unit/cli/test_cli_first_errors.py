@@ -65,7 +65,7 @@ ARGUMENTS: Final[dict[str, tuple[str, ...]]] = {
     "webhook deliveries": ("x",),
 }
 # They bring all that they need.
-ON_THEIR_OWN: Final = {"demo", "fleet"}
+ON_THEIR_OWN: Final = {"completion", "demo", "fleet"}
 # Commands, and groups of them, that need an API and nothing of the installation.
 OVER_HTTP: Final = (
     "strategy ",
@@ -79,6 +79,8 @@ OVER_HTTP: Final = (
     "login-link",
     "status",
     "events",
+    "audit",
+    "releases",
     "version",
 )
 SERVICES: Final = {"up", "api", "coordinator", "worker"}

@@ -57,3 +57,16 @@ def test_nothing_to_list(prestager, command: tuple[str, ...]) -> None:
 
     assert (0, []) == (for_programs.code, json.loads(for_programs.out))
     assert (0, "", True) == (for_people.code, for_people.out, "There is no" in for_people.err)
+
+
+@pytest.mark.usefixtures("installation")
+def test_a_webhook_and_its_deliveries(prestager) -> None:
+    """A webhook and the log of its deliveries are printed in every form, under the names that the API has."""
+    prestager("webhook", "ping", "ops")
+
+    shown = prestager("webhook", "show", "ops", "-o", "json")
+    listed = prestager("webhook", "deliveries", "ops", "-o", "csv")
+
+    assert "ops" == json.loads(shown.out)["name"]
+    assert ["ping"] == [row["cause"] for row in csv.DictReader(io.StringIO(listed.out))]
+    assert "ops\n" == prestager("webhook", "show", "ops", "-o", "name").out

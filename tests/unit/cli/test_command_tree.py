@@ -20,6 +20,8 @@ CLIENT_OPTIONS = " --server= --context= --token-file= --ca-file= --output/-o="
 # One line for each command: arguments in brackets, options with = where they take a value; ! is required, * repeatable.
 COMMAND_TREE = """\
 prestager api
+prestager audit --caller= --type= --since= --limit={options}
+prestager completion <shell>!
 prestager config check
 prestager config import-dcmanager <file>! --out= --replace --release= --site-ca-file= --host-keys= --dry-run
 prestager config show --output/-o=
@@ -30,16 +32,18 @@ prestager db downgrade <revision>! --yes --wait=
 prestager db head
 prestager db restored --trust-clock
 prestager db upgrade
-prestager dead-letters list <queue> --limit=
+prestager dead-letters list <queue> --limit= --output/-o=
 prestager dead-letters purge <queue>! --yes
 prestager dead-letters replay <queue>! <letter_id>!
-prestager dead-letters show <queue>! <letter_id>!
+prestager dead-letters show <queue>! <letter_id>! --output/-o=
 prestager demo --dir= --quick --without-ssh --keep
 prestager doctor --output/-o=
-prestager drain <worker> --all
+prestager drain <worker> --all{options}
 prestager events --follow/-f --type= --limit= --timeout={options}
 prestager fleet --dir=! --sites= --seed= --fault=* --password-file= --release= --target= --address= \
 --free-ports --max-parallel=
+prestager group create <group>! --description=! --apply-type= --max-parallel={options}
+prestager group delete <group>! --yes{options}
 prestager group list{options}
 prestager group set <group>! --apply-type= --max-parallel= --description= --name= --yes{options}
 prestager group show <group>!{options}
@@ -50,15 +54,17 @@ prestager key remove <key>!
 prestager key rotate
 prestager login-link{options}
 prestager queues --output/-o=
+prestager releases{options}
 prestager seal --source=! --id=! --user=
 prestager status --watch{options}
 prestager step cancel <subcloud>! --grace= --yes{options}
 prestager step explain <subcloud>!{options}
 prestager step first <subcloud>!{options}
 prestager step hold <subcloud>! --reason={options}
-prestager step log <subcloud>! --follow/-f --phase={options}
+prestager step log <subcloud> --follow/-f --phase= --run={options}
 prestager step resume <subcloud>!{options}
 prestager step retry <subcloud>!{options}
+prestager step runs <subcloud>!{options}
 prestager step show <subcloud>!{options}
 prestager strategy abort --yes{options}
 prestager strategy apply --watch --timeout= --exit-on-hold{options}
@@ -100,11 +106,11 @@ prestager subcloud unstage <ref>! --release=! --no-wait
 prestager token create <name>! --role=! --save-context
 prestager token list --output/-o=
 prestager token revoke <name>!
-prestager undrain <worker> --all
+prestager undrain <worker> --all{options}
 prestager up
 prestager version{options}
 prestager webhook add <name>! <url>! --type=* --subcloud= --secret-stdin
-prestager webhook deliveries <ref>! --state= --limit=
+prestager webhook deliveries <ref>! --state= --limit= --output/-o=
 prestager webhook disable <ref>!
 prestager webhook enable <ref>!
 prestager webhook list --output/-o=
@@ -112,7 +118,7 @@ prestager webhook ping <ref>!
 prestager webhook redeliver <ref>! <delivery>!
 prestager webhook remove <ref>!
 prestager webhook rotate <ref>! --secret-stdin
-prestager webhook show <ref>!
+prestager webhook show <ref>! --output/-o=
 prestager whoami{options}
 prestager worker --slots= --name= --queues=
 prestager workers{options}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from client.contexts import ServerContext, ServerOptions, add_context, choose_context
+from client.contexts import ServerContext, ServerOptions, add_context, choose_context, put_context
 from client.errors import SurroundingsError
 from service.load_settings import unknown_variables
 
@@ -192,3 +192,29 @@ def test_no_setting_of_the_service() -> None:
 def test_a_token_is_not_shown() -> None:
     """The text of a context, as a traceback shows it, has no token."""
     assert "s3cret" not in repr(ServerContext(url="http://a", token="s3cret"))
+
+
+def test_a_context_in_place_of_the_one_before(home: Path) -> None:
+    """A context with a token file takes the place of the one that was put before, wherever other contexts stand."""
+    token_file = home / "token"
+    token_file.write_text("demo-token")
+    put_context("demo", "http://127.0.0.1:1", token_file, {"HOME": str(home)})
+    assert chosen(home) == ServerContext(url="http://127.0.0.1:1", token="demo-token", ca_file=None)
+    add_context("north", "http://north:8119", "north-token", {"HOME": str(home)})
+
+    file = put_context("demo", "http://127.0.0.1:2", token_file, {"HOME": str(home)})
+
+    assert "http://127.0.0.1:2" == chosen(home, ServerOptions(context="demo")).url
+    assert "north-token" == chosen(home, ServerOptions(context="north")).token
+    assert 0o600 == stat.S_IMODE(file.stat().st_mode)
+
+
+def test_a_context_of_somebody_else_stays(home: Path) -> None:
+    """A context of the same name with another token is not replaced."""
+    text = '[contexts.demo]\nurl = "http://north:8119"\ntoken = "mine"\n'
+    file = write(home, text)
+
+    with pytest.raises(SurroundingsError, match="has a context 'demo' already"):
+        put_context("demo", "http://127.0.0.1:1", home / "token", {"HOME": str(home)})
+
+    assert text == file.read_text()

@@ -118,6 +118,21 @@ def test_spare_columns(
     assert max(map(len, lines)) <= int(columns)
 
 
+def test_two_columns_of_sentences(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal that is too narrow the widest columns are folded, whichever they are, and no name is broken."""
+    fields = (ShownField(key="id", title="id"), *(ShownField(key=key, title=key) for key in ("text", "advice")))
+    rows = [{"id": "3fa9c2d1e0b7", "text": "Permission denied " * 4, "advice": "Give the site's own password " * 3}]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+
+    print_records(rows, fields, OutputFormat.TABLE, "id")
+
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 60
+    assert lines[1].startswith("3fa9c2d1e0b7  Permission")
+    assert (4, 3) == ("".join(lines).count("Permission"), "".join(lines).count("password"))
+
+
 def test_fields_without_a_value(capsys: pytest.CaptureFixture[str]) -> None:
     """A table of one object has the fields with a value; `wide` has all."""
     print_record(ROWS[0], FIELDS, OutputFormat.TABLE, "cloud")

@@ -177,6 +177,8 @@ def test_bars() -> None:
     assert canvas(80).bar([(1, Colour.GREEN)], 16, 8) == "▌░░░░░░░"
     assert Canvas(columns=80, has_blocks=False, has_colours=False).bar(parts, 100, 8) == "######.."
     assert canvas(80).bar([(0, Colour.GREEN)], 0, 8) == "░" * 8
+    rest = canvas(80, has_colours=True).bar([(1, Colour.RED), (0, Colour.YELLOW)], 16, 8)
+    assert rest == "\x1b[31m▌\x1b[0m░░░░░░░"
     assert "\x1b[32m████\x1b[0m\x1b[31m██\x1b[0m" in canvas(80, has_colours=True).bar(parts, 100, 8)
 
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 # Common words of Python, of programs and of operations. A word of the project belongs to the glossary instead.
 _COMMON = """
 access address amqp ansible api apidocs app argument assembly asyncapi auth authentication authenticator base body
-bounded callback capacity certificate check claimed cleanup cli client cloudevents command comparison config
+bounded callback capacity certificate check claimed cleanup cli client cloudevents command comparison completion config
 connection content context control create db demo dependency drawing dir directory docs downgrade dramatiq encoding
 encryption endpoint entry env envelope error escape failure fake field file health host html http identity import in
 info init inspection interface interpretation json key lazy lifecycle limit load log logging machine main message
