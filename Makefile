@@ -67,6 +67,7 @@ soak: ## Follow the stream of events with many listeners who come back at random
 pictures: ## Draw the pictures of docs/ from the code
 	@bin/setup dev
 	@.venv/bin/python -m docs.pictures
+	@.venv/bin/python -m docs.terminal_pictures
 
 page-pictures: ## Take the pictures of the dashboard for docs/ in a browser
 	@bin/setup test
