@@ -12,7 +12,8 @@ run: ## Prestage a demonstration fleet on this machine, from nothing; in a termi
 test: ## Check style, types and imports, and run the quick lane of the tests: under five minutes
 	@bin/check
 
-test-all: test test-rest ## Run everything that a change must pass
+test-all: ## Run everything that a change must pass: make test and make test-rest in one run
+	@bin/check --lane all
 
 test-rest: ## Run the tests that make test leaves out
 	@bin/setup test

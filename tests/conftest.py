@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.support.compiled_statements import share_compiled_statements
 from tests.support.rabbitmq_server import RabbitmqServer
 
 # Folders whose tests use one server, which takes seconds to start: they are run by one process, so that it starts once.
@@ -88,7 +89,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the choice of a lane."""
-    parser.addoption("--lane", choices=("quick", "rest"), help="only the quick lane, or only the tests outside of it")
+    parser.addoption("--lane", choices=("quick", "rest", "all"), help="the quick tests, all others, or both")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -96,7 +97,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Keep the tests of the lane, and have what takes minutes begin first."""
     yield
     lane = config.getoption("lane")
-    if lane is not None:
+    if lane in ("quick", "rest"):
         left_out = [item for item in items if is_quick(item) != (lane == "quick")]
         items[:] = [item for item in items if is_quick(item) == (lane == "quick")]
         config.hook.pytest_deselected(items=left_out)
@@ -125,6 +126,11 @@ def group_of(path: Path) -> str:
     """Return the group of a file of tests."""
     inside = inside_tests(path)
     return _TOGETHER.get(str(Path(inside).parent), inside)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _statements_are_compiled_once() -> None:
+    share_compiled_statements()
 
 
 @pytest.fixture(scope="session", autouse=True)
