@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from sqlalchemy import ColumnElement, Connection, Select, or_, select, text
+from sqlalchemy import ColumnElement, Connection, Integer, Select, bindparam, or_, select, text
 
 from db.read_queries import SHOWN_OF_STEP, Row
 from db.schema import runs, steps, strategies, strategy_is_active, subclouds
@@ -57,23 +57,42 @@ class RowFilter:
     limit: int | None = None
 
 
+_STRATEGY: Final = bindparam("of_strategy", type_=steps.c.strategy_id.type)
+# Built once, for a page reads its list again and again; filters are added.
+_ALL_STEPS: Final = select(*SHOWN_OF_STEP).where(steps.c.strategy_id == _STRATEGY).order_by(steps.c.id)
+# With a range and this order no other index than that of pages gives the rows sorted. A planner that knows little of
+# the table would else sort all steps, or pass those of all strategies before, for one page.
+_PAGE_OF_STEPS: Final = (
+    select(*SHOWN_OF_STEP)
+    .where(
+        steps.c.strategy_id >= _STRATEGY,
+        steps.c.strategy_id <= _STRATEGY,
+        steps.c.id > bindparam("after", type_=steps.c.id.type),
+    )
+    .order_by(steps.c.strategy_id, steps.c.id)
+    .limit(bindparam("most", type_=Integer()))
+)
+
+
 def listed_steps(connection: Connection, strategy_id: int, wanted: RowFilter) -> list[Row]:
     """Return the steps of a strategy that a filter leaves; a step whose subcloud was removed has no group or label."""
-    query = select(*SHOWN_OF_STEP).where(*_of_steps(wanted))
-    if wanted.limit is None:
-        query = query.where(steps.c.strategy_id == strategy_id)
-    else:
-        # With a range and this order no other index than that of pages gives the rows sorted. A planner that knows
-        # little of the table would else sort all steps, or pass those of all strategies before, for one page.
-        query = query.where(steps.c.strategy_id >= strategy_id, steps.c.strategy_id <= strategy_id)
-        query = query.order_by(steps.c.strategy_id)
+    given: dict[str, Any] = {"of_strategy": strategy_id}
+    query = _ALL_STEPS
+    if wanted.limit is not None:
+        query = _PAGE_OF_STEPS
+        given |= {"after": wanted.after, "most": wanted.limit}
         _forbid_sorting(connection)
+    elif wanted.after:
+        query = query.where(steps.c.id > wanted.after)
+    conditions = _of_steps(wanted)
     if wanted.cloud is not None:
-        query = query.where(_is_called(connection, steps.c.subcloud_name, wanted.cloud))
+        conditions.append(_is_called(connection, steps.c.subcloud_name, wanted.cloud))
     of_subcloud = _of_subclouds(wanted)
     if of_subcloud:
-        query = query.where(steps.c.subcloud_id.in_(select(subclouds.c.id).where(*of_subcloud)))
-    return _page(connection, query, steps.c.id, wanted)
+        conditions.append(steps.c.subcloud_id.in_(select(subclouds.c.id).where(*of_subcloud)))
+    if conditions:
+        query = query.where(*conditions)
+    return cast("list[Row]", connection.execute(query, given).mappings().all())
 
 
 def standalone_steps(connection: Connection, *, cloud: str | None, before: int | None, limit: int) -> list[Row]:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db.database import Database
@@ -74,6 +74,10 @@ _IN_FLIGHT: Final = and_(_IS_OPEN, literal_column("(steps.run_id IS NOT NULL OR 
 _PARKED: Final = and_(_IS_OPEN, steps.c.state != _INITIAL, steps.c.run_id.is_(None))
 # Outcomes of runs that say how long a phase takes, and whether its site went on.
 _TELLING: Final = {RunOutcome.SUCCEEDED: True, RunOutcome.SKIPPED: False, RunOutcome.FAILED: False}
+# Built once, for each answer about a strategy reads it.
+_KEPT: Final = select(forecasts, database_now().label("now")).where(
+    forecasts.c.strategy_id.in_(bindparam("of_strategies", expanding=True))
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +106,7 @@ def read_forecasts(connection: Connection, strategies: Sequence[Row]) -> dict[in
     found: dict[int, Forecast | None] = {row["id"]: None for row in strategies}
     if not going_on:
         return found
-    query = select(forecasts, database_now().label("now")).where(forecasts.c.strategy_id.in_(going_on))
-    rows = {row.strategy_id: row for row in connection.execute(query)}
+    rows = {row.strategy_id: row for row in connection.execute(_KEPT, {"of_strategies": going_on})}
     states = {row["id"]: row["state"] for row in strategies}
     for strategy_id in going_on:
         row = rows.get(strategy_id)

@@ -17,6 +17,7 @@ from sqlalchemy import (
     RowMapping,
     Select,
     and_,
+    bindparam,
     exists,
     func,
     insert,
@@ -47,6 +48,20 @@ _IS_MARKED: Final = steps.c.cancel_requested_at.is_not(None)
 _OF_SITE: Final = holds.c.step_id.is_not(None)
 _SHOWN: Final = (*holds.c, steps.c.subcloud_name)
 _WITH_SITE: Final = holds.outerjoin(steps, steps.c.id == holds.c.step_id)
+
+
+def _open_rows(which: ColumnElement[bool]) -> Select[Any]:
+    return select(*_SHOWN).select_from(_WITH_SITE).where(_IS_OPEN, which).order_by(holds.c.id)
+
+
+# What answers read is built once: building it anew costs more than to send it.
+_OF_STRATEGIES: Final = _open_rows(
+    and_(holds.c.strategy_id.in_(bindparam("of_strategies", expanding=True)), holds.c.step_id.is_(None))
+)
+_OF_SITES: Final = _open_rows(
+    and_(holds.c.strategy_id == bindparam("of_strategy", type_=holds.c.strategy_id.type), _OF_SITE)
+)
+_OF_STEP: Final = _open_rows(holds.c.step_id == bindparam("of_step", type_=holds.c.step_id.type))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,22 +188,21 @@ def withdraw_runs(work: UnitOfWork, of_steps: ColumnElement[bool]) -> None:
 
 def open_holds(connection: Connection, strategy_ids: Collection[int]) -> list[RowMapping]:
     """Return the open holds of strategies that do not hold a single site, the oldest first."""
-    return _rows(connection, and_(holds.c.strategy_id.in_(strategy_ids), holds.c.step_id.is_(None)))
+    return list(connection.execute(_OF_STRATEGIES, {"of_strategies": list(strategy_ids)}).mappings())
 
 
 def site_holds(connection: Connection, strategy_id: int) -> dict[int, RowMapping]:
     """Return the open holds of single sites of a strategy, by the ids of their steps."""
-    return {row["step_id"]: row for row in _rows(connection, and_(holds.c.strategy_id == strategy_id, _OF_SITE))}
+    return {row["step_id"]: row for row in connection.execute(_OF_SITES, {"of_strategy": strategy_id}).mappings()}
 
 
 def site_hold(connection: Connection, step_id: int) -> RowMapping | None:
     """Return the open hold of the site of a step alone."""
-    return next(iter(_rows(connection, holds.c.step_id == step_id)), None)
+    return connection.execute(_OF_STEP, {"of_step": step_id}).mappings().first()
 
 
 def _rows(connection: Connection, which: ColumnElement[bool]) -> list[RowMapping]:
-    query = select(*_SHOWN).select_from(_WITH_SITE).where(_IS_OPEN, which).order_by(holds.c.id)
-    return list(connection.execute(query).mappings())
+    return list(connection.execute(_open_rows(which)).mappings())
 
 
 def can_move(strategy: ColumnElement[Any]) -> ColumnElement[bool]:

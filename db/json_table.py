@@ -6,9 +6,21 @@ the statistics: it finds the rows of tables that are named in it by their index,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import JSON, BindParameter, ColumnClause, ColumnElement, TableValuedAlias, bindparam, column
+from sqlalchemy import (
+    JSON,
+    BindParameter,
+    ColumnClause,
+    ColumnElement,
+    FromClause,
+    Select,
+    TableValuedAlias,
+    bindparam,
+    column,
+    true,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -29,6 +41,25 @@ def given_rows(parameter: str, **columns: type[TypeEngine[Any]] | TypeEngine[Any
     named = [column(name, kind) for name, kind in columns.items()]
     table = json_table(bindparam(parameter, type_=JSON), *named)
     return table.table_valued(*(column(one.name, one.type) for one in named), name=parameter)
+
+
+def joined_with_each(given: TableValuedAlias, table: FromClause, ids: Select[Any]) -> Mapping[str, FromClause]:
+    """Return given rows joined with the rows of a table that belong to each of them, by the name of the dialect.
+
+    Args:
+        given: From `given_rows`.
+
+        table: A table with the column `id`.
+
+        ids: Query of the ids that belong to one given row, which it names; a limit counts for each.
+    """
+    of_one = ids.correlate(given)
+    found = of_one.lateral("of_each")
+    return {
+        "postgresql": given.join(found, true()).join(table, table.c.id == found.c.id),
+        # It has no lateral joins.
+        "sqlite": given.join(table, table.c.id.in_(of_one)),
+    }
 
 
 class any_given(FunctionElement[Any]):  # noqa: N801 - reads as an SQL function

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, func, select
+from sqlalchemy import Connection, String, and_, bindparam, func, literal_column, select
 
+from db.json_table import given_rows, joined_with_each
 from db.schema import problems, steps
 
 # A row by column name; SQLAlchemy types its keys loosely.
@@ -62,20 +63,21 @@ _LISTED: Final = (
     .join(_COUNTS, and_(problems.c.id == _COUNTS.c.problem, problems.c.strategy_id == _STRATEGY))
     .order_by(_COUNTS.c.number.desc(), problems.c.id)
 )
-_NEWEST: Final = func.row_number().over(
-    partition_by=steps.c.problem, order_by=(steps.c.finished_at.desc(), steps.c.id.desc())
+_LISTED_IDS: Final = given_rows("listed", id=String)
+_NEWER: Final = steps.alias("newer")
+# The end of the part of the index that each problem has: to rank all its steps takes as long as there are many.
+_NEWEST: Final = (
+    select(_NEWER.c.id)
+    .where(_NEWER.c.strategy_id == _STRATEGY, _NEWER.c.problem.is_not(None), _NEWER.c.problem == _LISTED_IDS.c.id)
+    .order_by(_NEWER.c.finished_at.desc(), _NEWER.c.id.desc())
+    .limit(literal_column(str(MOST_NAMED)))
 )
-_RANKED: Final = (
-    select(steps.c.id, _NEWEST.label("rank"))
-    .where(_HAS_PROBLEM, steps.c.problem.in_(bindparam("listed", expanding=True)))
-    .subquery()
-)
-_SITES: Final = (
-    select(steps.c.problem, steps.c.subcloud_name, steps.c.details, steps.c.finished_at)
-    .join(_RANKED, steps.c.id == _RANKED.c.id)
-    .where(_RANKED.c.rank <= MOST_NAMED)
-    .order_by(_RANKED.c.rank)
-)
+_SITES: Final = {
+    dialect: select(steps.c.problem, steps.c.subcloud_name, steps.c.details, steps.c.finished_at)
+    .select_from(joined)
+    .order_by(steps.c.finished_at.desc(), steps.c.id.desc())
+    for dialect, joined in joined_with_each(_LISTED_IDS, steps, _NEWEST).items()
+}
 
 
 def count_problems(connection: Connection, strategy_id: int) -> ProblemCounts:
@@ -83,8 +85,8 @@ def count_problems(connection: Connection, strategy_id: int) -> ProblemCounts:
     listed = list(connection.execute(_LISTED, {"of_strategy": strategy_id}).mappings())
     sites: dict[str, list[Row]] = {row["id"]: [] for row in listed}
     if listed:
-        wanted = {"of_strategy": strategy_id, "listed": list(sites)}
-        for row in connection.execute(_SITES, wanted).mappings():
+        wanted = {"of_strategy": strategy_id, "listed": [{"id": one} for one in sites]}
+        for row in connection.execute(_SITES[connection.dialect.name], wanted).mappings():
             sites[row["problem"]].append(row)
     named = sum(int(row["number"]) for row in listed)
     return ProblemCounts(listed=listed, sites=sites, others=int(listed[0]["total"]) - named if listed else 0)

@@ -10,7 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypedDict, cast
 
-from sqlalchemy import Connection, DateTime, Select, func, or_, select, type_coerce
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Select,
+    bindparam,
+    func,
+    or_,
+    select,
+    type_coerce,
+)
 
 from db.schema import (
     events,
@@ -25,7 +34,7 @@ from db.schema import (
 )
 from messages.event_types import RESTORED
 from statemachine.states import RunOutcome, RunState, types_with
-from statemachine.window import usual_duration_s
+from statemachine.window import RECENT, usual_duration_s
 
 Row = Mapping[str, Any]
 
@@ -39,9 +48,18 @@ SHOWN_OF_STEP: Final = (
 )
 
 
+# Statements of what is read again and again are built once: building them anew costs more than to send them.
+_ACTIVE: Final = select(strategies).where(strategy_is_active)
+_ACTIVE_STEP: Final = (
+    select(*SHOWN_OF_STEP, strategies.c.state.label("strategy_state"), strategies.c.mode)
+    .select_from(steps.join(strategies, steps.c.strategy_id == strategies.c.id))
+    .where(strategy_is_active, steps.c.subcloud_name == bindparam("named", type_=steps.c.subcloud_name.type))
+)
+
+
 def active_strategy(connection: Connection) -> Row | None:
     """Return the only strategy that is not history."""
-    return _first(connection, select(strategies).where(strategy_is_active))
+    return _first(connection, _ACTIVE)
 
 
 def active_step(connection: Connection, name: str) -> Row | None:
@@ -49,11 +67,7 @@ def active_step(connection: Connection, name: str) -> Row | None:
 
     An id is not accepted.
     """
-    active = steps.join(strategies, steps.c.strategy_id == strategies.c.id)
-    of_strategy = (strategies.c.state.label("strategy_state"), strategies.c.mode)
-    query = select(*SHOWN_OF_STEP, *of_strategy).select_from(active)
-    query = query.where(strategy_is_active, steps.c.subcloud_name == name)
-    return _first(connection, query)
+    return cast("Row | None", connection.execute(_ACTIVE_STEP, {"named": name}).mappings().first())
 
 
 _GROUPS: Final = (
@@ -64,9 +78,10 @@ _GROUPS: Final = (
 _OPEN_RUNS: Final = select(
     runs.c.id, runs.c.state, runs.c.attempt, runs.c.owner, runs.c.started_at, runs.c.dispatched_at, runs.c.phase
 ).where(is_among(runs.c.id, "wanted"), runs.c.state != RunState.FINISHED)
+_PLACE: Final = func.row_number().over(partition_by=(steps.c.subcloud_id, runs.c.phase), order_by=runs.c.id.desc())
 # From the steps of the sites, then the runs of each step, both by index.
-_EARLIER_RUNS: Final = (
-    select(steps.c.subcloud_id, runs.c.phase, runs.c.started_at, runs.c.finished_at)
+_EARLIER: Final = (
+    select(steps.c.subcloud_id, runs.c.phase, runs.c.started_at, runs.c.finished_at, _PLACE.label("place"))
     .join_from(steps, runs, runs.c.step_id == steps.c.id)
     .where(
         is_among(steps.c.subcloud_id, "wanted"),
@@ -74,8 +89,10 @@ _EARLIER_RUNS: Final = (
         runs.c.started_at.is_not(None),
         runs.c.finished_at.is_not(None),
     )
-    .order_by(runs.c.id.desc())
+    .subquery()
 )
+# No more than count: a site may have a long history.
+_LATEST_RUNS: Final = select(_EARLIER).where(_EARLIER.c.place <= RECENT).order_by(_EARLIER.c.place)
 _USUAL: Final = select(forecasts.c.strategy_id, forecasts.c.usual)
 
 
@@ -113,7 +130,7 @@ def _usual_seconds(connection: Connection, working: Sequence[tuple[Mapping[Any, 
     """Return the usual seconds of the phases of open runs, by the ids of their steps; None: not known."""
     sites = sorted({step["subcloud_id"] for step, _run in working if step["subcloud_id"] is not None})
     own: defaultdict[tuple[int, str], list[float]] = defaultdict(list)
-    for row in connection.execute(_EARLIER_RUNS, {"wanted": sites}) if sites else ():
+    for row in connection.execute(_LATEST_RUNS, {"wanted": sites}) if sites else ():
         own[row.subcloud_id, row.phase].append((row.finished_at - row.started_at).total_seconds())
     others = {row.strategy_id: row.usual for row in connection.execute(_USUAL)} if working else {}
     found: dict[int, float | None] = {}

@@ -7,24 +7,27 @@ others have not started. The statements are built once.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
+    CompoundSelect,
     Connection,
     and_,
     bindparam,
     case,
     func,
     literal_column,
+    null,
     select,
     union_all,
 )
 
+from db.load_strategy import AnyRow
 from db.read_queries import Row
-from db.schema import runs, step_is_held_alone, steps, strategies
+from db.schema import holds, runs, step_is_held_alone, steps, strategies
 from statemachine.rollout import RolloutMode, StageProgress, StepProgress, StrategyProgress
 from statemachine.states import RunState, StepState
 
@@ -40,26 +43,46 @@ _PUT_BACK: Final = and_(
     _IS_OPEN, steps.c.state == _INITIAL, steps.c.run_id.is_(None), literal_column("steps.updated_at IS NOT NULL")
 )
 
+# What a row of the counts is about.
+_OUTCOME: Final = "outcome"
+_WAITING: Final = "waiting"
 _OPEN: Final = "open"
-_OUTCOMES: Final = (
-    select(steps.c.strategy_id, steps.c.outcome, func.count().label("number"))
-    .where(steps.c.strategy_id.in_(_OF))
-    .group_by(steps.c.strategy_id, steps.c.outcome)
-)
-_WAIT_WORD: Final = case((steps.c.preparing, StepProgress.PREPARING), else_=StepProgress.PARKED)
-_OPEN_STEPS: Final = union_all(
-    select(steps.c.strategy_id, _WAIT_WORD.label("word"), func.count().label("number"))
-    .where(steps.c.strategy_id.in_(_OF), _WITHOUT_RUN)
-    .group_by(steps.c.strategy_id, "word"),
-    select(steps.c.strategy_id, literal_column(f"'{_OPEN}'"), func.count())
-    .where(steps.c.strategy_id.in_(_OF), _IS_OPEN)
-    .group_by(steps.c.strategy_id),
-)
-# Not joined: a planner that takes the runs for few reads all of them for each step.
-_CURRENT_RUNS: Final = select(steps.c.strategy_id, steps.c.run_id).where(
-    steps.c.strategy_id.in_(_OF), _IN_FLIGHT, steps.c.run_id.is_not(None)
-)
-_QUEUED_RUNS: Final = select(runs.c.id).where(~runs.c.consumed, runs.c.state == RunState.QUEUED)
+_CURRENT: Final = "current"
+_QUEUED: Final = "queued"
+
+
+def _counts() -> CompoundSelect[Any]:
+    """Return the query of all counts in one statement; `kind` says what a row is about, `number` may be a run.
+
+    Current runs are not joined: a planner that takes the runs for few reads all of them for each step.
+    """
+    strategy, of_strategies, count = steps.c.strategy_id, steps.c.strategy_id.in_(_OF), func.count()
+    word = case((steps.c.preparing, StepProgress.PREPARING), else_=StepProgress.PARKED).label("word")
+
+    def kind(name: str) -> ColumnElement[str]:
+        return literal_column(f"'{name}'").label("kind")
+
+    return union_all(
+        select(
+            *(kind(_OUTCOME), strategy, steps.c.outcome.label("word"), count.label("number")),
+            func.max(steps.c.stage).label("last_stage"),
+        )
+        .where(of_strategies)
+        .group_by(strategy, steps.c.outcome),
+        select(kind(_WAITING), strategy, word, count, null())
+        .where(of_strategies, _WITHOUT_RUN)
+        .group_by(strategy, "word"),
+        select(kind(_OPEN), strategy, null(), count, null()).where(of_strategies, _IS_OPEN).group_by(strategy),
+        select(kind(_CURRENT), strategy, null(), steps.c.run_id, null()).where(
+            of_strategies, _IN_FLIGHT, steps.c.run_id.is_not(None)
+        ),
+        select(kind(_QUEUED), null(), null(), runs.c.id, null()).where(
+            ~runs.c.consumed, runs.c.state == RunState.QUEUED
+        ),
+    )
+
+
+_COUNTS: Final = _counts()
 # A process of before outcomes were recorded may still end steps while others are upgraded.
 _WITHOUT_OUTCOME: Final = (
     select(steps.c.strategy_id, steps.c.state, func.count().label("number"))
@@ -71,6 +94,7 @@ _MINE: Final = steps.c.strategy_id == strategies.c.id
 _MOMENTS: Final = select(
     strategies.c.id,
     strategies.c.created_at,
+    select(steps.c.stage).where(_MINE, _IS_OPEN).order_by(steps.c.stage).limit(1).scalar_subquery().label("open_stage"),
     select(func.min(steps.c.started_at, type_=_MOMENT))
     .where(_MINE, steps.c.started_at.is_not(None))
     .scalar_subquery()
@@ -85,6 +109,14 @@ _MOMENTS: Final = select(
         )
     ),
 ).where(strategies.c.id.in_(_OF))
+_ONE: Final = steps.c.strategy_id == bindparam("of_strategy", type_=steps.c.strategy_id.type)
+_IN_STAGE: Final = steps.c.stage == bindparam("of_stage", type_=steps.c.stage.type)
+# By states, for their index goes on with the stage.
+_ANY_STATE: Final = steps.c.state.in_([literal_column(f"'{state}'") for state in StepState])
+_STAGE_SIZE: Final = select(
+    select(func.count()).where(_ONE, _ANY_STATE, _IN_STAGE).scalar_subquery().label("total"),
+    select(func.count()).where(_ONE, _IS_OPEN, _IN_STAGE).scalar_subquery().label("open"),
+)
 
 
 def step_progress(connection: Connection, strategy_ids: Sequence[int]) -> dict[int, StrategyProgress]:
@@ -93,34 +125,52 @@ def step_progress(connection: Connection, strategy_ids: Sequence[int]) -> dict[i
     if not found:
         return found
     wanted = {"of_strategies": list(found)}
-    without_outcome = 0
-    for row in connection.execute(_OUTCOMES, wanted):
-        if row.outcome is None:
-            without_outcome += row.number
-        else:
-            found[row.strategy_id].numbers[row.outcome] = row.number
-    for row in connection.execute(_OPEN_STEPS, wanted).all():
-        if row.word == _OPEN:
-            found[row.strategy_id].numbers[StepProgress.NOT_STARTED] += row.number
-            found[row.strategy_id].stage = _present_stage(connection, row.strategy_id)
-            without_outcome -= row.number
-        else:
-            _begin(found[row.strategy_id], row.word, row.number)
-    current = connection.execute(_CURRENT_RUNS, wanted).all()
-    queued = set(connection.execute(_QUEUED_RUNS).scalars()) if current else set()
-    for row in current:
-        # A step whose run has ended and is not concluded yet is running.
-        _begin(found[row.strategy_id], StepProgress.QUEUED if row.run_id in queued else StepProgress.RUNNING)
-    for row in connection.execute(_WITHOUT_OUTCOME, wanted) if without_outcome else ():
-        # What a strategy that became history had not started.
-        word = StepProgress.NOT_STARTED if row.state == StepState.INITIAL else row.state
-        found[row.strategy_id].numbers[word] += row.number
-    for row in connection.execute(_MOMENTS, wanted):
+    last_stages = _count_steps(connection, wanted, found)
+    for row in connection.execute(_MOMENTS, wanted).all():
         progress = found[row.id]
         changes = (row.created_at, row.ended, row.in_flight, row.without_run, row.put_back)
         progress.first_start = row.first_start
         progress.last_change = max(filter(None, changes)) if progress.numbers.total() else None
+        if row.open_stage is not None:
+            progress.stage = _stage_progress(connection, row.id, row.open_stage, last_stages[row.id])
     return found
+
+
+def _count_steps(
+    connection: Connection, wanted: Mapping[str, Any], found: Mapping[int, StrategyProgress]
+) -> Mapping[int, int]:
+    """Count the steps of the strategies in `found`; return the last stage of each by its id."""
+    rows: defaultdict[str, list[AnyRow]] = defaultdict(list)
+    for row in connection.execute(_COUNTS, wanted):
+        rows[row.kind].append(row)
+    last_stages: defaultdict[int, int] = defaultdict(int)
+    without_outcome = 0
+    for row in rows[_OUTCOME]:
+        last_stages[row.strategy_id] = max(last_stages[row.strategy_id], row.last_stage)
+        if row.word is None:
+            without_outcome += row.number
+        else:
+            found[row.strategy_id].numbers[row.word] = row.number
+    for row in rows[_OPEN]:
+        found[row.strategy_id].numbers[StepProgress.NOT_STARTED] += row.number
+        without_outcome -= row.number
+    for row in rows[_WAITING]:
+        _begin(found[row.strategy_id], row.word, row.number)
+    queued = {row.number for row in rows[_QUEUED]}
+    for row in rows[_CURRENT]:
+        # A step whose run has ended and is not concluded yet is running.
+        _begin(found[row.strategy_id], StepProgress.QUEUED if row.number in queued else StepProgress.RUNNING)
+    for row in connection.execute(_WITHOUT_OUTCOME, wanted) if without_outcome else ():
+        # What a strategy that became history had not started.
+        word = StepProgress.NOT_STARTED if row.state == StepState.INITIAL else row.state
+        found[row.strategy_id].numbers[word] += row.number
+    return last_stages
+
+
+def _stage_progress(connection: Connection, strategy_id: int, stage: int, last: int) -> StageProgress:
+    """Return how far a stage of a strategy is, by indexes alone; `last` is the number of its last stage."""
+    size = connection.execute(_STAGE_SIZE, {"of_strategy": strategy_id, "of_stage": stage}).one()
+    return StageProgress(number=stage, last=max(last, stage), total=size.total, ended=size.total - size.open)
 
 
 def _begin(progress: StrategyProgress, word: str, number: int = 1) -> None:
@@ -141,22 +191,15 @@ def step_counts(connection: Connection, strategy_ids: Sequence[int]) -> dict[int
     return found
 
 
-def _present_stage(connection: Connection, strategy_id: int) -> StageProgress | None:
-    """Return the first stage of a strategy in which a step is open, by indexes alone; None: all steps have ended."""
-    mine = steps.c.strategy_id == strategy_id
-    is_open = and_(mine, _IS_OPEN)
-    first = connection.execute(select(steps.c.stage).where(is_open).order_by(steps.c.stage).limit(1)).scalar()
-    if first is None:
-        return None
-    last = [
-        connection.execute(select(func.max(steps.c.stage)).where(mine, steps.c.state == state)).scalar()
-        for state in StepState
-    ]
-    # By states, for the index of states goes on with the stage.
-    in_stage = and_(mine, steps.c.state.in_(list(StepState)), steps.c.stage == first)
-    total = connection.execute(select(func.count()).where(in_stage)).scalar_one()
-    still_open = connection.execute(select(func.count()).where(is_open, steps.c.stage == first)).scalar_one()
-    return StageProgress(number=first, last=max(filter(None, last)), total=total, ended=total - still_open)
+_HELD_ALONE: Final = (
+    select(holds.c.id)
+    .where(
+        holds.c.strategy_id == bindparam("of_strategy", type_=holds.c.strategy_id.type),
+        holds.c.ended_at.is_(None),
+        holds.c.step_id.is_not(None),
+    )
+    .limit(1)
+)
 
 
 def blocking_sites(connection: Connection, strategy: Row) -> list[str]:
@@ -167,6 +210,8 @@ def blocking_sites(connection: Connection, strategy: Row) -> list[str]:
     """
     has_open_stage_only = strategy["mode"] == RolloutMode.STAGES or strategy["stage_by_stage"]
     if strategy["finished_at"] is not None or not has_open_stage_only:
+        return []
+    if connection.execute(_HELD_ALONE, {"of_strategy": strategy["id"]}).first() is None:
         return []
     is_open = and_(steps.c.strategy_id == strategy["id"], steps.c.finished_at.is_(None))
     stage = select(func.min(steps.c.stage)).where(is_open).scalar_subquery()

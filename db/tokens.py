@@ -13,7 +13,7 @@ from hashlib import sha256
 from secrets import token_urlsafe
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from db.database import Database
 from db.errors import TokenExistsError, TokenNameError, TokenNotFoundError
@@ -23,6 +23,10 @@ from messages.limits import TEXT_LENGTH
 # Makes a leaked token easy to recognise for people and for scanners.
 PREFIX: Final = "prst_"
 _RANDOM_BYTES: Final = 32
+# Built once, for each request sends it.
+_IN_FORCE: Final = select(tokens).where(
+    tokens.c.digest == bindparam("of_token", type_=tokens.c.digest.type), tokens.c.revoked_at.is_(None)
+)
 
 
 class Role(StrEnum):
@@ -94,9 +98,8 @@ class TokenStore:
 
     def find(self, digest: str) -> Token | None:
         """Return what is known of a token in force, by its digest; a token that took its name is another one."""
-        statement = select(tokens).where(tokens.c.digest == digest, tokens.c.revoked_at.is_(None))
         with self._database.read() as connection:
-            row = connection.execute(statement).mappings().first()
+            row = connection.execute(_IN_FORCE, {"of_token": digest}).mappings().first()
         return None if row is None else _token(row)
 
 

@@ -13,7 +13,7 @@ from statemachine.rollout import RolloutMode
 from statemachine.states import ApplyType
 
 # Complete strategies of a site that its usual duration is taken from.
-_RECENT: Final = 3
+RECENT: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +94,7 @@ def usual_duration_s(durations_s: Sequence[float]) -> float:
     Raises:
         StatisticsError: There is none.
     """
-    return median(durations_s[:_RECENT])
+    return median(durations_s[:RECENT])
 
 
 def allowed_failures(max_failures: int | str, total: int) -> int:

@@ -161,7 +161,9 @@ def test_a_site_has_its_own_usual_duration(installation: Installation) -> None:
     made(installation)
     (now,) = installation.rows(steps, subcloud_name="b")
     with installation.database.write() as connection:
-        (earlier,) = connection.execute(select(runs).where(runs.c.phase == "prestage-precheck").limit(1)).mappings()
+        (earlier,) = connection.execute(
+            select(runs).where(runs.c.phase == "prestage-precheck").order_by(runs.c.id).limit(1)
+        ).mappings()
         step = {**now, "state": "complete", "strategy_id": None, "run_id": None, "finished_at": now["created_at"]}
         del step["id"]
         step_id = connection.execute(insert(steps).values(**step).returning(steps.c.id)).scalar_one()

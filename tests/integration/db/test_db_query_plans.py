@@ -23,11 +23,12 @@ from db.read_queries import (
     step_by_id,
     step_to_follow,
     strategies_page,
+    works_of_steps,
 )
 from db.run_output import runs_of_step
 from db.runs import RunResult, finish_runs, renew
 from db.schema import steps, subclouds
-from db.strategy_progress import step_counts, step_progress
+from db.strategy_progress import blocking_sites, step_counts, step_progress
 from db.unit_of_work import unit_of_work
 from messages.commands import Command, CommandType
 from statemachine.rollout import RolloutMode
@@ -185,6 +186,8 @@ def _read(database: Database) -> None:
         strategies_page(connection, before=None, limit=20)
         step_counts(connection, [newest])
         step_progress(connection, [newest])
+        blocking_sites(connection, strategy)
+        works_of_steps(connection, listed_steps(connection, newest, RowFilter()))
         assert len(candidates(connection)) == SITES
         load_snapshot(connection, 0.0, LIMITS)
 
