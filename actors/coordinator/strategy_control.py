@@ -12,7 +12,7 @@ from actors.coordinator.context import CommandContext, read_body, require_passwo
 from actors.coordinator.errors import unprocessable
 from actors.coordinator.rollout import budget_as_count
 from actors.coordinator.strategies import change_strategy, find_strategy, fire, wrong_state
-from db.holds import NewHold, end_holds, open_hold, open_holds
+from db.holds import NewHold, end_holds, hold_clock, open_hold, open_holds
 from db.holds import cancel_strategy as mark_strategy
 from db.load_strategy import load_strategy
 from db.rollout_stages import exceeded_stages, set_stage_budget
@@ -177,13 +177,17 @@ def cancel_strategy(context: CommandContext, command: Command) -> Strategy:
     strategy = find_strategy(context, command, "cancel")
     context.notes.append(f"Cancelled with a grace of {request.grace_s} s.")
     if strategy["state"] == StrategyState.APPLYING:
-        answer = change_strategy(context, strategy, fire(strategy, "abort"), {})
-    elif strategy["state"] in (StrategyState.ABORT_REQUESTED, StrategyState.ABORTING):
-        answer = _shown(context, strategy)
-    else:
+        # The plan marks its steps, once it has aborted those that wait: one that begins meanwhile is marked too.
+        cancel = {
+            "cancel_requested_at": hold_clock(context.connection),
+            "cancel_requested_by": command.requested_by,
+            "cancel_grace_s": request.grace_s,
+        }
+        return change_strategy(context, strategy, fire(strategy, "abort"), cancel)
+    if strategy["state"] not in (StrategyState.ABORT_REQUESTED, StrategyState.ABORTING):
         raise wrong_state(strategy, "cancel")
     mark_strategy(context.work, strategy["id"], by=command.requested_by, grace_s=request.grace_s)
-    return answer
+    return _shown(context, strategy)
 
 
 def update_strategy(context: CommandContext, command: Command) -> Strategy:

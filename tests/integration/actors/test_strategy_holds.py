@@ -211,6 +211,16 @@ class TestCancel:
         assert "cancelled in prestage-precheck by alice" in step["details"]
         assert "aborted" == state(installation)
 
+    def test_it_is_told_once(self, installation: Installation) -> None:
+        """A cancel of a strategy that goes on is one event, and the workers are called once."""
+        applied(installation)
+        take(installation, installation.queued()[0])
+
+        verb(installation, "cancel")
+
+        assert 1 == told(installation).count("strategy.cancel.requested")
+        assert 1 == installation.messages().count(("cancel_runs", None))
+
     def test_an_abort_becomes_a_cancel(self, installation: Installation) -> None:
         """A cancel of a strategy that is being aborted stops what an abort lets end."""
         applied(installation)
