@@ -184,6 +184,8 @@ class PlanWriter:
         which = holds.c.strategy_id == action.strategy_id
         if action.kind is not None:
             which = and_(which, holds.c.kind == action.kind, holds.c.stage == action.stage)
+        if action.step_ids:
+            which = and_(which, holds.c.step_id.in_(action.step_ids))
         end_holds(self._work, which, by="")
 
     @_do.register

@@ -160,11 +160,13 @@ class OpenHold:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndHolds:
-    """End open holds of the strategy: all of them, or those of one kind after one stage."""
+    """End open holds of the strategy: all of them, those of one kind after one stage, or those of single sites."""
 
     strategy_id: int
     kind: HoldKind | None = None
     stage: int | None = None
+    # The steps whose sites are held alone no longer; empty: see above.
+    step_ids: tuple[int, ...] = ()
     unlocks = True
 
 

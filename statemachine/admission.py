@@ -115,6 +115,10 @@ class HoldCoverage:
         """Return whether the steps that wait for a preparation are held for its failure."""
         return preparation.id in self._preparations
 
+    def names(self, step_id: int) -> bool:
+        """Return whether a hold names a step by its id."""
+        return step_id in self._of_steps
+
     def is_held_alone(self, step: StepView) -> bool:
         """Return whether a hold names the step itself: others do not wait for it then."""
         return self._is_ours(step) and step.id in self._of_steps

@@ -6,14 +6,16 @@ the same case. The coordinator plans after every command and every finished run,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from statemachine.actions import (
     AbortWaiting,
     Action,
+    EndHolds,
     EndPreparation,
     ExpireRun,
+    MoveStep,
     OpenHold,
     OpenPreparation,
     RepeatPreparation,
@@ -73,6 +75,7 @@ def plan(snapshot: Snapshot, now: float, limits: PlanLimits, machine: StepMachin
         if not (is_aborting and context.is_of_strategy(step)):
             actions += _step_actions(step, context)
     actions += _admission_actions(context)
+    actions += _ends_of_site_holds(actions, context)
     return actions
 
 
@@ -274,6 +277,17 @@ def _admission_actions(context: _PlanningContext) -> Iterator[Action]:
     if admits(strategy):
         for step in admitted(context.waiting, strategy, places, context.holds):
             yield context.moves.start(step)
+
+
+def _ends_of_site_holds(actions: Iterable[Action], context: _PlanningContext) -> Iterator[Action]:
+    """End the holds of single sites whose steps end: there is nothing left that they could keep from beginning."""
+    ended = tuple(
+        action.step_id
+        for action in actions
+        if isinstance(action, MoveStep) and action.outcome is not None and context.holds.names(action.step_id)
+    )
+    if ended and context.strategy is not None:
+        yield EndHolds(strategy_id=context.strategy.id, step_ids=ended)
 
 
 def _go_on(step: StepView, context: _PlanningContext) -> Action:

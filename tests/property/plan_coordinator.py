@@ -272,6 +272,8 @@ class CoordinatorSide(Rows):
     def _end_holds(self, action: EndHolds) -> None:
         strategy = self._strategy_of(action.strategy_id)
         for hold in tuple(strategy.holds):
+            if action.step_ids and hold.step_id not in action.step_ids:
+                continue
             if action.kind in (None, hold.kind) and action.stage in (None, hold.stage):
                 assert action.kind is None or (hold.until or 0.0) <= self.now, "a soak ends before its time"
                 self.end_hold(strategy, hold)

@@ -111,6 +111,8 @@ def check_rest(strategy: Strategy, preparations: Iterable[Preparation], now: flo
     """Check, after a pass of the coordinator, that nothing waits without a reason."""
     if strategy.state not in (StrategyState.APPLYING, StrategyState.ABORTING):
         return
+    ended = {step.id for step in strategy.steps if not step.open}
+    assert ended.isdisjoint(hold.step_id for hold in strategy.holds), "a hold outlives the step of its site"
     assert any(step.begun for step in strategy.steps) or not strategy.is_halted, "a strategy that is over goes on"
     assert any(step.open for step in strategy.steps), "a strategy without open steps goes on"
     for step in _ready(strategy, preparations):

@@ -78,6 +78,20 @@ class TestHold:
 
         assert (422, "Unable to hold the step of 'a': it has ended as failed.") == (refused.status, refused.detail)
 
+    def test_the_end_of_the_site_ends_it(self, installation: Installation) -> None:
+        """The hold of a site ends when the phase that was running ends the site; a retry of it is not held."""
+        applied(installation, "ab")
+        (run_id, _) = installation.queued()
+        take(installation, run_id)
+        hold(installation, "a", reason="power work")
+        end(installation, run_id, RunOutcome.FAILED)
+
+        assert [False] == [row["ended_at"] is None for row in installation.rows(holds)]
+        assert "failed" == installation.step("a")["state"]
+        ended = installation.rows(events, type="strategy.hold.ended")
+        assert ["a"] == [row["data"]["subcloud"] for row in ended]
+        assert ask(installation, CommandType.STEP_RETRY, "a").body["held"] is None
+
     def test_a_delete_ends_it(self, installation: Installation) -> None:
         """A site may be held before the strategy is applied; a delete ends its hold."""
         installation.add_site("a")

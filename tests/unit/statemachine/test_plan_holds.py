@@ -227,6 +227,16 @@ class TestFailedPreparation:
 
 
 class TestEnds:
+    @pytest.mark.parametrize("outcome", ["succeeded", "failed"])
+    def test_end_of_a_held_site(self, outcome: str) -> None:
+        """The hold of a single site ends when its step does; those of others stay."""
+        step = in_phase("prestaging-images", outcome)
+
+        move, end = decide(step, holds=(PHASES, ONE_SITE, replace(ONE_SITE, step_id=12)))
+
+        assert isinstance(move, MoveStep)
+        assert EndHolds(strategy_id=1, step_ids=(11,)) == end
+
     def test_end_of_the_strategy(self) -> None:
         """A strategy ends under a hold when nothing is left to do, and its holds end with it."""
         expected = [
