@@ -11,10 +11,10 @@ from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from client.contexts import ServerContext
-from client.errors import RefusedError, SurroundingsError, UnreachableError, UntrustedError
+from client.errors import NotConnectedError, RefusedError, SurroundingsError, UnreachableError, UntrustedError
 from client.http_request import HttpAnswer, open_stream, send_request
 
-# A change is sent again for so long, with pauses between, in seconds.
+# A change that the service may have taken is sent again for so long, with pauses between, in seconds.
 PATIENCE_S: Final = 60.0
 _PAUSE_S: Final = 1.0
 _AWAY: Final = frozenset({502, 503, 504})
@@ -68,17 +68,18 @@ class ApiClient:
     def change(self, method: str, *path: str, body: Mapping[str, Any] | None = None, **query: str | int) -> Any:
         """Send a change and return the answer; it acts once, however often it has to be sent.
 
-        Over 502, 503, 504 and broken connections it is sent again for a minute. Keys of `body` that are None are left
-        out: they are options that were not given.
+        Over 502, 503, 504 and broken connections it is sent again for a minute; while no connection is made, for the
+        seconds of the context. Keys of `body` that are None are left out: they are options that were not given.
 
         Raises:
             RefusedError: The API refused it; nothing was changed.
+            NotConnectedError: No connection was made; nothing was changed.
             UnreachableError: It did not answer for a minute; the change may have happened, or may still.
         """
         headers = {"Idempotency-Key": str(uuid4())}
         given = None if body is None else {key: value for key, value in body.items() if value is not None}
-        deadline = time.monotonic() + PATIENCE_S
-        is_first = True
+        began_s, patience_s = time.monotonic(), self._context.connect_s
+        is_first, is_sent = True, False
         while True:
             try:
                 answer = self._send(method, path, query, given, headers)
@@ -87,10 +88,15 @@ class ApiClient:
                 fault = self._away(answer)
             except UnreachableError as error:
                 fault = error
-            if time.monotonic() >= deadline:
+            if not isinstance(fault, NotConnectedError):
+                # Only an answer shows what has become of it.
+                is_sent, patience_s = True, max(patience_s, PATIENCE_S)
+            if time.monotonic() - began_s >= patience_s:
+                if isinstance(fault, NotConnectedError) and not is_sent:
+                    raise NotConnectedError(f"{fault} Nothing was changed.", fault.advice)
                 raise fault
             if is_first:
-                self._say(f"{fault} Trying again for {PATIENCE_S:.0f} s.")
+                self._say(f"{fault} Trying again for {patience_s:.0f} s.")
                 is_first = False
             time.sleep(_PAUSE_S)
 

@@ -19,6 +19,7 @@ import typer
 
 from client.api_client import ApiClient
 from client.contexts import ServerOptions, choose_context, names_an_api
+from client.errors import NotConnectedError, UnreachableError
 from client.output import Output, OutputFormat, ShownField, print_record, printable, say
 
 _INTERRUPTED: Final = 130
@@ -113,6 +114,8 @@ def _with_options(function: Callable[..., None], make: Callable[..., Any]) -> Ca
         first = make(*_shared_options(**{name: given.pop(name) for name in shared}))
         try:
             function(first, **given)
+        except NotConnectedError as error:
+            raise UnreachableError(f"{error} {error.advice}") from None
         except KeyboardInterrupt:
             say("Stopped looking. What was sent to the service goes on; see: prestager strategy show")
             raise typer.Exit(_INTERRUPTED) from None

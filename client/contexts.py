@@ -26,10 +26,14 @@ from client.errors import SurroundingsError
 SERVER_VARIABLE: Final = "PRESTAGER_URL"
 TOKEN_FILE_VARIABLE: Final = "PRESTAGER_TOKEN_FILE"  # noqa: S105 - a name
 CONTEXT_VARIABLE: Final = "PRESTAGER_CONTEXT"
+CONNECT_VARIABLE: Final = "PRESTAGER_CONNECT_S"
 
 # Settings that say where the installation of this machine is.
 _OF_INSTALLATION: Final = ("PRESTAGER_CONFIG", "PRESTAGER_DATA_DIR", "PRESTAGER_DATABASE_URL")
 _DEFAULT_URL: Final = "http://127.0.0.1:8119"
+_CONNECT_S: Final = 5.0
+# A day.
+_MOST_CONNECT_S: Final = 86_400.0
 _VERSION: Final = "/v1.0"
 _KEYS: Final = frozenset({"url", "token", "token_file", "ca_file"})
 _TOKEN_FORM: Final = re.compile(r"[\x21-\x7e]{1,4096}")
@@ -58,11 +62,14 @@ class ServerContext:
         token: Sent with each request; None: Keystone is asked for one.
 
         ca_file: Authorities that sign its certificate; None: those of the system.
+
+        connect_s: A change that no service takes is tried again for so many seconds.
     """
 
     url: str
     token: str | None = field(repr=False)
     ca_file: Path | None = None
+    connect_s: float = _CONNECT_S
 
 
 def config_file(environment: Mapping[str, str]) -> Path:
@@ -100,7 +107,12 @@ def choose_context(options: ServerOptions, environment: Mapping[str, str]) -> Se
             f"There is no token for {url}: give --token-file or set {TOKEN_FILE_VARIABLE}. An administrator makes one"
             " on the controller with: prestager token create NAME --role ROLE"
         )
-    return ServerContext(url=url, token=token, ca_file=Path(ca_file).expanduser() if ca_file else None)
+    return ServerContext(
+        url=url,
+        token=token,
+        ca_file=Path(ca_file).expanduser() if ca_file else None,
+        connect_s=_connect_s(environment),
+    )
 
 
 def names_an_api(options: ServerOptions, environment: Mapping[str, str]) -> bool:
@@ -146,6 +158,17 @@ def _entry(options: ServerOptions, environment: Mapping[str, str], file: Path) -
         raise SurroundingsError(f"There is no context '{name}' in {file}; there are: {_listed(contexts)}.")
     found: Mapping[str, str] = contexts[name]
     return found
+
+
+def _connect_s(environment: Mapping[str, str]) -> float:
+    text = environment.get(CONNECT_VARIABLE) or str(_CONNECT_S)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0.0 <= seconds <= _MOST_CONNECT_S:
+        raise SurroundingsError(f"{CONNECT_VARIABLE} is '{text}'; it is a number of seconds from 0 to 86400.")
+    return seconds
 
 
 def _listed(contexts: Mapping[str, Any]) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from statemachine.errors import PrestagerError
+
+_API_ADVICE: Final = "Does the service run there? Another address is given by --server or PRESTAGER_URL."
 
 
 class ExitCode(IntEnum):
@@ -55,6 +57,18 @@ class UnreachableError(ClientError):
     """The API, or Keystone, did not answer."""
 
     exit_code = ExitCode.UNREACHABLE
+
+
+class NotConnectedError(UnreachableError):
+    """No connection was made, so nothing was sent.
+
+    Attributes:
+        advice: What the operator may do, as sentences; by default for the API.
+    """
+
+    def __init__(self, message: str, advice: str = _API_ADVICE) -> None:
+        super().__init__(message)
+        self.advice = advice
 
 
 class TimeIsUpError(ClientError):

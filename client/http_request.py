@@ -12,7 +12,7 @@ from os import PathLike
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from client.errors import SurroundingsError, UnreachableError, UntrustedError
+from client.errors import NotConnectedError, SurroundingsError, UnreachableError, UntrustedError
 
 # In seconds. The API itself waits 30 s for the answer to a command.
 _CONNECT_S: Final = 10.0
@@ -48,6 +48,7 @@ def send_request(
     """Send a request over a new connection and return the answer; redirections are not followed.
 
     Raises:
+        NotConnectedError: No connection was made; the request was not sent.
         UnreachableError: There was no whole answer.
         SurroundingsError: The certificate, or the file of authorities, is of no use.
     """
@@ -74,6 +75,7 @@ def open_stream(
         ca_file: Authorities that sign the certificate; None: those of the system.
 
     Raises:
+        NotConnectedError: No connection was made; the request was not sent.
         UnreachableError: There was no answer, or it broke off; while lines are taken, too.
         SurroundingsError: The certificate, or the file of authorities, is of no use.
     """
@@ -88,8 +90,9 @@ def _sent(request: _Request, *, quiet_s: float, ca_file: str | PathLike[str] | N
     connection = _connection(parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme], ca_file)
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
     try:
-        with _explained(request.address):
+        with _connecting(request.address):
             connection.connect()
+        with _explained(request.address):
             connection.sock.settimeout(quiet_s)
             connection.request(request.method, target, request.body, dict(request.headers))
             answer = connection.getresponse()
@@ -97,6 +100,15 @@ def _sent(request: _Request, *, quiet_s: float, ca_file: str | PathLike[str] | N
         yield answer
     finally:
         connection.close()
+
+
+@contextmanager
+def _connecting(address: str) -> Iterator[None]:
+    try:
+        with _explained(address):
+            yield
+    except UnreachableError as error:
+        raise NotConnectedError(str(error)) from None
 
 
 @contextmanager

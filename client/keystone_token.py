@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from client.errors import RefusedError, SurroundingsError, UntrustedError
+from client.errors import NotConnectedError, RefusedError, SurroundingsError, UntrustedError
 from client.http_request import HttpAnswer, send_request
 
 _CREATED: Final = 201
@@ -74,6 +74,8 @@ def _ask(url: str, body: Mapping[str, Any], ca_file: str | None) -> HttpAnswer:
     content = json.dumps(body).encode()
     try:
         return send_request("POST", url, {"Content-Type": "application/json"}, content, ca_file=ca_file)
+    except NotConnectedError as error:
+        raise NotConnectedError(str(error), "OS_AUTH_URL is the address of Keystone.") from None
     except UntrustedError as error:
         raise SurroundingsError(f"{error} Keystone's authority is what OS_CACERT names.") from None
 

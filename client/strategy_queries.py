@@ -21,6 +21,8 @@ ACTIVE: Final = "sw-update-strategy"
 HISTORY: Final = "strategies"
 
 NOT_FOUND: Final = 404
+# Verbs of the command line that are other words than the API's.
+_VERBS: Final = {"update": "set"}
 
 
 class RunWord(StrEnum):
@@ -87,6 +89,10 @@ def _opener(hold: Record) -> str:
     return f"; to be approved, {barred}" if barred else ""
 
 
+def _commands_text(commands: list[str]) -> str:
+    return ", ".join(sorted(_VERBS.get(command, command) for command in commands))
+
+
 STRATEGY_FIELDS: Final = (
     ShownField(key="id", title="strategy"),
     ShownField(key="state", title="state"),
@@ -110,7 +116,7 @@ STRATEGY_FIELDS: Final = (
     ShownField(key="updated-at", title="changed (UTC)", is_wide=True, text=moment_text),
     ShownField(key="deleted-at", title="deleted (UTC)", is_wide=True, text=moment_text),
     ShownField(key="excluded-subclouds", title="left out", text=excluded_text),
-    ShownField(key="commands", title="possible now"),
+    ShownField(key="commands", title="possible now", text=_commands_text),
 )
 _HISTORY_FIELDS: Final = (
     ShownField(key="id", title="STRATEGY"),

@@ -26,7 +26,7 @@ from service.settings import CONFIG_FILE_VARIABLE, Settings
 
 _PREFIX: Final = "PRESTAGER_"
 # Variables of the commands over HTTP (`client/contexts.py`), which may be set where the service runs too.
-_OF_THE_CLIENT: Final = frozenset({"PRESTAGER_URL", "PRESTAGER_TOKEN_FILE", "PRESTAGER_CONTEXT"})
+_OF_THE_CLIENT: Final = frozenset({"PRESTAGER_URL", "PRESTAGER_TOKEN_FILE", "PRESTAGER_CONTEXT", "PRESTAGER_CONNECT_S"})
 # Settings that are tables of the file.
 _TABLES: Final = frozenset({"rollout"})
 _REDACTED: Final = "********"

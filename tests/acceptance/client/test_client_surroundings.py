@@ -14,7 +14,7 @@ from tests.support.cpu_time import times_an_empty_program
 from tests.support.operator_shell import OperatorShell
 from tests.support.server_certificates import make_certificate
 from tests.support.service_process import ServiceProcess
-from tests.support.tcp_proxy import TcpProxy
+from tests.support.tcp_proxy import TcpProxy, free_port
 from tests.support.waiting import PATIENCE_S, wait_for
 
 PASSWORD = "Li69nux*"
@@ -62,9 +62,10 @@ def end(process: pexpect.spawn[str]) -> tuple[int | None, str]:
 
 
 def test_a_restart_of_the_service_is_not_seen(shell: OperatorShell, service: ServiceProcess) -> None:
-    """A change that meets a stopped service waits for it, acts once, and says that it waited; so does a watch."""
+    """A change that meets a stopped service waits for PRESTAGER_CONNECT_S, acts once, and says that it waited."""
     shell.strategy("create", "--subcloud", "edge-1", stdin=PASSWORD)
     service.stop()
+    shell.environment["PRESTAGER_CONNECT_S"] = "60"
     applied = shell.start("strategy", "apply", "--watch", "-o", "json")
     assert applied.stderr is not None
     assert "Connection refused. Trying again for 60 s." in applied.stderr.readline()
@@ -74,6 +75,21 @@ def test_a_restart_of_the_service_is_not_seen(shell: OperatorShell, service: Ser
 
     assert applied.returncode == 0, err
     assert '"state": "complete"' in out
+
+
+def test_a_service_that_does_not_run(shell: OperatorShell) -> None:
+    """Where no connection is made, a command soon ends with 6: reads at once, changes after PRESTAGER_CONNECT_S.
+
+    The sentence says that nothing was changed and what to do.
+    """
+    shell.environment |= {"PRESTAGER_URL": f"http://127.0.0.1:{free_port()}", "PRESTAGER_CONNECT_S": "0"}
+    advice = "Does the service run there? Another address is given by --server or PRESTAGER_URL.\n"
+
+    read, changed = shell.strategy("show"), shell.strategy("apply")
+
+    assert (6, 6) == (read.code, changed.code)
+    assert read.err.endswith(f"does not answer: Connection refused. {advice}")
+    assert changed.err.endswith(f"does not answer: Connection refused. Nothing was changed. {advice}")
 
 
 def test_a_lost_answer(shell: OperatorShell, service: ServiceProcess) -> None:

@@ -50,6 +50,19 @@ def test_the_current_context(home: Path) -> None:
     assert chosen(home) == ServerContext(url="https://north:8119", token="north-token", ca_file=Path("/north.pem"))
 
 
+def test_patience_without_a_connection(home: Path) -> None:
+    """A change waits 5 s for an API to which no connection is made, or as long as PRESTAGER_CONNECT_S says."""
+    given = {"PRESTAGER_URL": "http://127.0.0.1:1", "PRESTAGER_TOKEN_FILE": str(home / "token")}
+    (home / "token").write_text("t")
+
+    assert 5.0 == chosen(home, **given).connect_s
+    assert 60.0 == chosen(home, PRESTAGER_CONNECT_S="60", **given).connect_s
+    for text in ("soon", "-1", "nan", "1e9"):
+        with pytest.raises(SurroundingsError, match="a number of seconds from 0 to 86400"):
+            chosen(home, PRESTAGER_CONNECT_S=text, **given)
+    assert [] == unknown_variables({"PRESTAGER_CONNECT_S": "60"})
+
+
 def test_a_named_context(home: Path) -> None:
     """`--context` counts before PRESTAGER_CONTEXT, and that before the current one."""
     write(home, TWO)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from client.output import OutputFormat, ShownField, print_record, print_records
+from client.strategy_queries import STRATEGY_FIELDS
 
 FIELDS = (
     ShownField(key="cloud", title="site"),
@@ -139,3 +140,10 @@ def test_fields_without_a_value(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "site  edge-1\n"
     print_record(ROWS[0], FIELDS, OutputFormat.WIDE, "cloud")
     assert capsys.readouterr().out == "site     edge-1\nmore     yes\ndetails\n"
+
+
+def test_commands_that_are_possible_now(capsys: pytest.CaptureFixture[str]) -> None:
+    """The commands of a strategy have the names of the command line."""
+    print_record({"id": 1, "commands": ["abort", "pause", "update"]}, STRATEGY_FIELDS, OutputFormat.TABLE, "id")
+
+    assert "possible now  abort, pause, set\n" in capsys.readouterr().out
