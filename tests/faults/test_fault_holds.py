@@ -26,6 +26,10 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 SITES = scaled(3, 10)
 WIDTH = scaled(2, 3)
 ROUNDS = scaled(1, 12)
+# Of a playbook at its site, in seconds.
+WORK_S = scaled(0.2, 0.5)
+# Of the times that go by at random: most of the short form is starts of processes.
+REST_PART = scaled(0.4, 1.0)
 BROKER: Final = "broker"
 VICTIMS: Final = ("api", "coordinator", "worker-a", BROKER)
 ONE_SITE: Final = "one site"
@@ -48,8 +52,8 @@ class Hurt:
         self._victims = cycle(victims)
 
     def rest(self, longest_s: float) -> None:
-        """Let a random time go by."""
-        Event().wait(self.random.uniform(0.0, longest_s))
+        """Let a random time go by, in the short form a shorter one."""
+        Event().wait(self.random.uniform(0.0, longest_s * REST_PART))
 
     def ask(self, method: str, path: str, body: Row) -> Any:
         """Give a command until it is carried out, over all that is down; None: the strategy had ended before."""
@@ -173,6 +177,6 @@ def test_a_budget_that_is_hurt(new_installation: NewInstallation, rabbitmq: Stri
 
 def started(new_installation: NewInstallation) -> FaultInstallation:
     """Start an installation with a slot for each site."""
-    installation = new_installation(SLOTS=SITES)
+    installation = new_installation(SLOTS=SITES, seconds=WORK_S)
     installation.launch()
     return installation
