@@ -60,6 +60,11 @@ def _run(words: list[str]) -> int:
     wanted = read_words(words)
     if wanted is None:
         return _run_any()
+    if wanted.is_split:
+        with lean_imports(UNUSED):
+            # It loads what all roles use.
+            from service.role_processes import run_roles  # noqa: PLC0415
+        return run_roles()
     with lean_imports(UNUSED):
         from service.process import run_service  # noqa: PLC0415
     run_service(wanted.roles, **wanted.given)

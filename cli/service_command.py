@@ -24,16 +24,18 @@ _ROLES: Final[Mapping[str, frozenset[ProcessRole]]] = {
     "coordinator": frozenset({ProcessRole.COORDINATOR}),
     "worker": frozenset({ProcessRole.WORKER}),
 }
+_SPLIT: Final = ("up", "--split")
 # Settings that the options of a worker take the place of.
 _OPTIONS: Final[Mapping[str, str]] = {"--slots": "slots", "--name": "worker_name", "--queues": "worker_queues"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceWords:
-    """Roles of a process, and settings that its command line gives."""
+    """Roles of a process, settings that its command line gives, and whether each role gets a process of its own."""
 
     roles: frozenset[ProcessRole]
     given: Mapping[str, int | str]
+    is_split: bool = False
 
 
 def read_words(words: Sequence[str]) -> ServiceWords | None:
@@ -44,6 +46,8 @@ def read_words(words: Sequence[str]) -> ServiceWords | None:
     if not words or words[0] not in _ROLES:
         return None
     roles, given = _ROLES[words[0]], dict[str, int | str]()
+    if tuple(words) == _SPLIT:
+        return ServiceWords(roles=roles, given=given, is_split=True)
     names, values = words[1::2], words[2::2]
     if len(names) != len(values) or (names and words[0] != "worker"):
         return None

@@ -13,12 +13,27 @@ from service.process import run_service
 from service.roles import ALL_ROLES, ProcessRole
 
 
-def up() -> None:
+def up(
+    *,
+    split: Annotated[
+        bool,
+        typer.Option(
+            "--split",
+            help="A process for each of the three, which share most of their memory; PRESTAGER_BROKER_URL is needed.",
+        ),
+    ] = False,
+) -> None:
     """Run the service: API, coordinator and playbooks in one process, until SIGTERM or SIGINT.
 
     Settings come from PRESTAGER_* variables, see: prestager config show
     """
-    run_service(ALL_ROLES)
+    if not split:
+        run_service(ALL_ROLES)
+        return
+    # It loads what all roles use.
+    from service.role_processes import run_roles  # noqa: PLC0415
+
+    raise typer.Exit(run_roles())
 
 
 def api() -> None:

@@ -1,4 +1,4 @@
-"""Limits of processes: no memory dumps, niceness, a limit of memory, and whether one of a run met it.
+"""Limits of processes: no memory dumps, niceness, an end with the parent, memory, and whether a run met its limit.
 
 The memory that an answer of a site takes in Ansible is many times its size, and a site chooses what it answers.
 """
@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import os
 import resource
+import signal
 from typing import Final
 
 _MIB: Final = 1024 * 1024
@@ -27,6 +28,7 @@ _WORDS: Final = (
     "killed by a signal",
 )
 
+_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 
 
@@ -82,6 +84,11 @@ def forbid_memory_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "PR_SET_DUMPABLE")
+
+
+def end_with_parent() -> None:
+    """Have the kernel send SIGTERM to this process when its parent ends, however that is; the parent has one thread."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def yield_cores(pid: int, niceness: int) -> None:

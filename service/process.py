@@ -52,11 +52,22 @@ def run_service(roles: frozenset[ProcessRole], **given: int | str) -> None:
         CommandError: A setting makes a start impossible; every fault is listed.
         StartError: It cannot start; nothing was changed but the schema.
     """
+    serve(ready_settings(roles, **given), roles)
+
+
+def ready_settings(roles: frozenset[ProcessRole], **given: int | str) -> Settings:
+    """Return the checked settings of this machine, with the log set up and doubts about them in it.
+
+    The arguments are those of `run_service`.
+
+    Raises:
+        CommandError: A setting makes a start impossible; every fault is listed.
+    """
     settings = startable_settings(**given)
     configure_logs(settings.log_format, settings.log_level)
     for doubt in (*unknown_variables(os.environ), *doubts(settings, listens=ProcessRole.API in roles)):
         _log.warning("settings.doubt", doubt=doubt)
-    serve(settings, roles)
+    return settings
 
 
 def serve(

@@ -129,12 +129,27 @@ class ReadinessReporter:
 
     async def report_until(self, stop: asyncio.Event) -> None:
         """Report that the service is ready and then, every `BEAT_S`, that it lives; after `stop`, that it stops."""
-        self._notify("READY=1")
+        self.report_ready()
         while not stop.is_set():
-            self._touch_file()
-            self._notify("WATCHDOG=1")
+            self.report_life(is_ready=True)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), BEAT_S)
+        self.report_stop()
+
+    def report_ready(self) -> None:
+        """Report that the service is ready."""
+        self._notify("READY=1")
+
+    def report_life(self, *, is_ready: bool) -> None:
+        """Report that this process lives; the file is renewed, or removed while the service is not ready."""
+        if is_ready:
+            self._touch_file()
+        else:
+            self._remove_file()
+        self._notify("WATCHDOG=1")
+
+    def report_stop(self) -> None:
+        """Report that the service stops."""
         self._notify("STOPPING=1")
         self._remove_file()
 

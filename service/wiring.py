@@ -107,9 +107,19 @@ def build(
     """
     database = open_database(settings)
     prepare_schema(database)
-    if settings.broker_url is None and roles != ALL_ROLES:
-        raise StartError("Set PRESTAGER_BROKER_URL to run the parts as processes of their own, or use: prestager up")
+    if roles != ALL_ROLES:
+        require_broker(settings)
     return _Builder(_resources(settings, database, roles)).process(runner_factory, consume=consume)
+
+
+def require_broker(settings: Settings) -> None:
+    """Refuse settings with which processes of single roles cannot work together.
+
+    Raises:
+        StartError: They name no broker.
+    """
+    if settings.broker_url is None:
+        raise StartError("Set PRESTAGER_BROKER_URL to run the parts as processes of their own, or use: prestager up")
 
 
 def _resources(settings: Settings, database: Database, roles: frozenset[ProcessRole]) -> ProcessResources:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import signal
 import subprocess
@@ -14,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from runner.process_limits import end_with_parent
 from service.errors import CommandError
 
 # Loading the program takes about a second on a slow machine.
 _READY_S: Final = 60.0
 _STOP_S: Final = 60.0
 _LOOK_S: Final = 0.1
-_PR_SET_PDEATHSIG: Final = 1
 
 
 def run_command(arguments: Sequence[str], settings: Mapping[str, str]) -> str:
@@ -65,7 +64,7 @@ def running_service(settings: Mapping[str, str], log: Path) -> Iterator[DemoServ
             stderr=file,
             # Ctrl-C is for the demonstration to pass on.
             start_new_session=True,
-            preexec_fn=_end_with_parent,  # noqa: PLW1509 - calls the kernel only
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - calls the kernel only
         )
     try:
         yield DemoService(url=_await_ready(process, log), process=process)
@@ -78,11 +77,6 @@ def running_service(settings: Mapping[str, str], log: Path) -> Iterator[DemoServ
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def _end_with_parent() -> None:
-    """Have the kernel end this process in order when its parent is killed."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _command(arguments: Sequence[str]) -> list[str]:

@@ -36,13 +36,18 @@ _STARTS: Final = 5
 _READS: Final = ("/v1.0/sw-update-strategy/steps", "/v1.0/subclouds", "/v1.0/subcloud-groups")
 
 
+# Ways to start the three processes: each by a command of its own, or all by one that forks them.
+_ONE_BY_ONE: Final = "started one by one"
+_SPLIT: Final = "prestager up --split"
+
+
 def main() -> int:
     """Measure, print each goal, and return the exit status."""
     show_machine()
-    return judge(chain(_memory(), _start()))
+    return judge(chain(_memory(_SPLIT), _memory(_ONE_BY_ONE), _start()))
 
 
-def _memory() -> Iterable[Goal]:
+def _memory(way: str) -> Iterable[Goal]:
     """P6: API, coordinator and worker at rest, and the preload servers of the worker apart."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prestager-bench-")))
@@ -54,20 +59,35 @@ def _memory() -> Iterable[Goal]:
             SECRET_KEY=b64encode(b"k" * 32).decode(),
         )
         api.prepare()
-        parts = InstallationProcesses(directory=directory, api=api)
-        stack.callback(parts.end)
-        pids = {name: parts.part(name, name).pid for name in ("api", "coordinator", "worker")}
+        pids = _started_split(stack, api) if way == _SPLIT else _started_one_by_one(stack, api, directory)
         for path in _READS:
             api.get(path)
         memory = _at_rest(pids)
     shown = ", ".join(f"{name} {megabytes:.1f}" for name, megabytes in memory.items())
-    CONSOLE.print(f"       MB of PSS: {shown}")
+    CONSOLE.print(f"       {way}, MB of PSS: {shown}")
     preload = memory.pop(_PRELOAD)
-    yield Goal(name="api + coordinator + worker at rest", measured=sum(memory.values()), limit=180, unit="MB")
-    yield Goal(name="preload servers of the worker", measured=preload, limit=90, unit="MB")
+    yield Goal(name=f"api + coordinator + worker at rest, {way}", measured=sum(memory.values()), limit=180, unit="MB")
+    yield Goal(name=f"preload servers of the worker, {way}", measured=preload, limit=90, unit="MB")
+
+
+def _started_one_by_one(stack: ExitStack, api: ServiceProcess, directory: Path) -> dict[str, int]:
+    parts = InstallationProcesses(directory=directory, api=api)
+    stack.callback(parts.end)
+    return {name: parts.part(name, name).pid for name in _ROLES}
+
+
+def _started_split(stack: ExitStack, api: ServiceProcess) -> dict[str, int]:
+    stack.callback(api.end)
+    api.environment["PRESTAGER_READY_FILE"] = str(api.log.with_name("ready"))
+    api.launch("up --split")
+    wait_for(api.log.with_name("ready").exists, _PATIENCE_S, api.tail)
+    first = psutil.Process(api.pid)
+    # In the order in which they were forked.
+    return {"first": api.pid, **dict(zip(_ROLES, sorted(child.pid for child in first.children()), strict=True))}
 
 
 _PRELOAD: Final = "preload servers"
+_ROLES: Final = ("api", "coordinator", "worker")
 
 
 def _at_rest(pids: Mapping[str, int]) -> dict[str, float]:

@@ -109,10 +109,10 @@ class ServiceProcess:
         wait_for(self._is_ready, story=self.tail)
 
     def launch(self, verb: str = "up") -> None:
-        """Start it; it becomes ready in its own time."""
+        """Start it, by a command with its options; it becomes ready in its own time."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self._program, verb],
+                [sys.executable, "-m", self._program, *verb.split()],
                 env=self.environment,
                 stdout=log,
                 stderr=log,

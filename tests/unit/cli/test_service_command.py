@@ -42,6 +42,8 @@ def test_plain_words(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "workers",
         "up --help",
         "up --name a",
+        "up --split --split",
+        "api --split",
         "worker a",
         "worker --help",
         "worker --slots",
@@ -55,6 +57,17 @@ def test_plain_words(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_words(line: str) -> None:
     """Whatever is another command, asks for a help or is not plainly right is left to Typer, which explains it."""
     assert read_words(line.split()) is None
+
+
+def test_a_split_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`up --split` has all roles, each in a process of its own; with Typer it means the same."""
+    line, started = ["up", "--split"], []
+    monkeypatch.setattr("service.role_processes.run_roles", lambda: started.append(line) or 0)
+
+    code = application()(line, prog_name="prestager", standalone_mode=False)
+
+    assert ServiceWords(roles=ALL_ROLES, given={}, is_split=True) == read_words(line)
+    assert ([line], 0) == (started, code)
 
 
 def test_roles() -> None:

@@ -224,6 +224,8 @@ LOG_EVENTS = {
     "secret-key.not-read": "advice reason",
     "secret-key.read-again": "key_ids path",
     "service.no-token": "advice url",
+    "service.part-ended": "code is_started_again role",
+    "service.part-silent": "pid role",
     "service.ready": "pid roles",
     "service.stopped": "",
     "service.stopping": "",
