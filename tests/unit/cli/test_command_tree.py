@@ -106,13 +106,8 @@ prestager subcloud unstage <ref>! --release=! --no-wait
 prestager token create <name>! --role=! --save-context
 prestager token list --output/-o=
 prestager token revoke <name>!
-<<<<<<< HEAD
 prestager undrain <worker> --all{options}
-prestager up
-=======
-prestager undrain <worker> --all
 prestager up --split
->>>>>>> 0eaacb05 (Fork API, coordinator and worker from one process that looks after them)
 prestager version{options}
 prestager webhook add <name>! <url>! --type=* --subcloud= --secret-stdin
 prestager webhook deliveries <ref>! --state= --limit= --output/-o=
