@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
@@ -17,10 +16,10 @@ from tests.support.service_process import ServiceProcess
 SITES = ("edge-1", "edge-login", "edge-slow")
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[ServiceProcess]:
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     """A running service whose strategy has one site that takes until it is stopped."""
-    service = start_pretending(tmp_path, SITES)
+    service = start_pretending(tmp_path_factory.mktemp("service"), SITES)
     for path, content in (
         ("", {"type": "prestage", "sysadmin_password": "cHc=", "max-parallel-subclouds": 3}),
         ("/actions", {"action": "apply"}),
@@ -56,9 +55,11 @@ def test_a_service_that_is_restarted(service: ServiceProcess, open_page: OpenPag
     expect(banner).to_contain_text("Connected again.")
     expect(operator.button("Abort…")).not_to_have_attribute("aria-disabled", "true")
     # What happens from now on is seen as before.
-    status, answer = service.ask("POST", "/v1.0/sw-update-strategy/steps/edge-slow/cancel", {"grace-s": 0})
-    assert status == 200, answer
-    operator.await_state("Ended with failures")
+    for action, state in (("pause", "Applying, held"), ("resume", "Applying")):
+        reason = {"reason": "test"} if action == "pause" else {}
+        status, answer = service.ask("POST", "/v1.0/sw-update-strategy/actions", {"action": action, **reason})
+        assert status == 200, answer
+        operator.await_state(state)
 
 
 def test_a_session_that_ends(service: ServiceProcess, open_page: OpenPage) -> None:

@@ -233,6 +233,10 @@ def test_what_the_timeline_reads(service: ServiceProcess, open_page: OpenPage) -
     expect(operator.page.locator("#readout")).to_contain_text("12 ended, 4 failed")
     operator.page.keyboard.press("Home")
     expect(operator.page.locator("#readout")).to_contain_text("0 ended, 0 failed")
+    # The history leads to the same.
+    operator.open("history/1")
+    operator.page.locator("#main").get_by_role("link", name="timeline", exact=True).click()
+    expect(operator.page.locator("#main")).to_contain_text("Last site to end")
 
 
 def test_the_health_names_the_worker(service: ServiceProcess, open_page: OpenPage) -> None:
@@ -260,6 +264,7 @@ def test_the_plan_says_why_not(service: ServiceProcess, open_page: OpenPage) -> 
     expect(operator.page.locator("#preview")).to_contain_text("max-failures")
     operator.page.get_by_label("Failures allowed").fill("5%")
     expect(operator.page.locator("#preview .answer")).to_contain_text("sites in")
+    expect(operator.page.locator("#preview")).to_contain_text("Likely to take")
 
 
 def test_the_size() -> None:

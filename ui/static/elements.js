@@ -228,3 +228,20 @@ export function button(label, act, options = {}) {
   if (why) Object.assign(props, { "aria-disabled": "true", title: why, "data-why": why });
   return h("button", props, sign && icon(sign), label && h("span", null, label));
 }
+
+/** Return the head of a table from words with their classes; one without a word is no heading. */
+export const columns = words =>
+  h("thead", null, h("tr", null, words.map(([word, cls]) => (word ? h("th", { scope: "col", class: cls }, word) : h("td", { class: "th" })))));
+
+/**
+ * Return a field with its label; the note is told after it, and is no part of its name.
+ * @param {string} place where it stands, which makes its id unique
+ * @param {any} label
+ * @param {HTMLElement} input with a name or `data-field`
+ * @param {any} note
+ */
+export function field(place, label, input, note = null) {
+  input.id = `${place}-${input.dataset.field || input.name}`;
+  if (note) input.setAttribute("aria-describedby", [input.getAttribute("aria-describedby"), `${input.id}-note`].filter(Boolean).join(" "));
+  return h("div", { class: "field" }, h("label", { for: input.id }, label), input, note ? h("small", { id: `${input.id}-note` }, note) : null);
+}

@@ -16,7 +16,8 @@ import { State } from "./state.js";
 import * as routes from "./routes.js";
 import { filterTest, isFiltered } from "./sites.js";
 import { listen } from "./keys.js";
-import * as dialogs from "./dialogs.js";
+import * as commands from "./commands.js";
+import { toast } from "./dialogs.js";
 import * as frame from "./frame.js";
 import * as overview from "./panes/overview.js";
 import * as problems from "./panes/problems.js";
@@ -172,10 +173,10 @@ class Page {
 
   /** Do what a button is for. */
   act(name, data = {}, element = null) {
-    const acts = [this.site ? site.acts : null, PANES[this.pane].acts, frame.acts, dialogs.acts];
+    const acts = [this.site ? site.acts : null, PANES[this.pane].acts, frame.acts, commands.acts];
     const found = acts.find(one => one && name in one);
     if (!found) return;
-    Promise.resolve(found[name](this, data, element)).catch(error => dialogs.toast(error.message || String(error)));
+    Promise.resolve(found[name](this, data, element)).catch(error => toast(error.message || String(error)));
   }
 
   /** Choose the theme: the person's choice, or else the system's. */
@@ -232,7 +233,7 @@ const page = new Page();
 document.addEventListener("click", event => {
   const button = event.target.closest?.("[data-act]");
   if (!button) return;
-  if (button.getAttribute("aria-disabled") === "true") return dialogs.toast(`Not now: ${button.dataset.why}.`);
+  if (button.getAttribute("aria-disabled") === "true") return toast(`Not now: ${button.dataset.why}.`);
   if (button.tagName === "A") event.preventDefault();
   page.act(button.dataset.act, button.dataset, button);
 });

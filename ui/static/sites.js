@@ -62,12 +62,14 @@ export class Site {
     this.take(step, isHeld);
   }
 
-  /** Take a newer step. */
+  /** Take a newer step, and return whether a cell or a filter shows it in another way. */
   take(step, isHeld) {
+    const { step: before, state } = this;
     this.step = step;
     this.state = stateOf(step, isHeld);
     // Of thousands of sites few are looked at: their moments are parsed when they are.
-    this._since = undefined;
+    this._since = this._startedAt = this._endedAt = undefined;
+    return this.state !== state || ["details", "problem", "group"].some(key => step[key] !== before[key]);
   }
 
   get group() {
@@ -101,13 +103,16 @@ export class Site {
   }
 
   get startedAt() {
-    return moment(this.step["started-at"]);
+    return (this._startedAt ??= moment(this.step["started-at"]));
   }
 
   get endedAt() {
-    return moment(this.step["finished-at"]);
+    return (this._endedAt ??= moment(this.step["finished-at"]));
   }
 }
+
+/** Return whether a strategy has ended. */
+export const isOver = strategy => ["complete", "failed", "aborted"].includes(strategy.state);
 
 /** Return how many sites are in each state. */
 export function countStates(sites) {

@@ -19,6 +19,8 @@ const REFRESH_MS = 1_000;
 const SINGLE_READS = 20;
 // Where more wait to be read the whole list is, at most once in this time for each of its sites, in milliseconds.
 const LIST_MS_PER_SITE = 1.2;
+// Steps in one answer: to parse thousands at once would keep the page from answering a hand.
+const PAGE = 1000;
 // Workers tell nothing on the stream.
 const WORKERS_MS = 10_000;
 const PROBLEMS_MS = 3_000;
@@ -243,24 +245,38 @@ export class State {
     }
   }
 
+  /** Read all steps, and return the places of the sites that look different now; null: all may. */
   async _readSteps() {
     this.dirtyList = false;
     this.dirty.clear();
     this._read.list = Date.now();
-    if (!this.strategy) return;
-    const { "strategy-steps": steps } = await get("/sw-update-strategy/steps", { fields: FIELDS.join(",") });
+    const strategy = this.strategy, steps = strategy ? await this._allSteps() : null;
+    // Another strategy has come meanwhile, and its own steps are to be read.
+    if (!steps || this.strategy?.id !== strategy.id) return null;
     const before = (a, b) => a.stage - b.stage || a.id - b.id;
     if (steps.some((step, i) => i && before(steps[i - 1], step) > 0)) steps.sort(before);
     const isHeld = this.holdsPhases, isSame = steps.length === this.sites.length;
+    this.countsMade = null;
     // Without another order the same sites go on, so that the wall keeps its places.
     if (isSame && steps.every((step, i) => step.cloud === this.sites[i].name && step.stage === this.sites[i].stage)) {
+      const changed = new Set();
       // What an event changed meanwhile is newer than the list, and is read again.
-      steps.forEach((step, i) => this.dirty.has(step.cloud) || this.sites[i].take(step, isHeld));
-    } else {
-      this.sites = steps.map((step, i) => new Site(step, i, isHeld));
-      this.index = new Map(this.sites.map(site => [site.name, site]));
+      steps.forEach((step, i) => !this.dirty.has(step.cloud) && this.sites[i].take(step, isHeld) && changed.add(i));
+      return changed;
     }
-    this.countsMade = null;
+    this.sites = steps.map((step, i) => new Site(step, i, isHeld));
+    this.index = new Map(this.sites.map(site => [site.name, site]));
+    return null;
+  }
+
+  async _allSteps() {
+    const steps = [];
+    for (let marker = null; ;) {
+      const found = await get("/sw-update-strategy/steps", { fields: FIELDS.join(","), limit: PAGE, marker });
+      steps.push(...found["strategy-steps"]);
+      if (!found.next) return steps;
+      marker = new URL(found.next, location.origin).searchParams.get("marker");
+    }
   }
 
   async _readProblems() {
@@ -310,8 +326,7 @@ export class State {
       }
       const isDue = now || age("list") >= Math.max(REFRESH_MS, this.sites.length * LIST_MS_PER_SITE);
       if ((this.dirtyList || this.dirty.size > SINGLE_READS) && isDue) {
-        await this._readSteps();
-        this.onChange(null);
+        this.onChange(await this._readSteps());
       } else if (this.dirty.size) await this._readSites();
       if (this.dirtyProblems && (now || age("problems") >= PROBLEMS_MS)) {
         await this._readProblems();

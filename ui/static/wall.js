@@ -9,6 +9,9 @@ import { drawn } from "./sprites.js";
 
 // Widest stage of a row of its own; sliding windows are broken into rows of this many.
 const WINDOW_ROW = 100;
+// Longest time for which cells are drawn without a pause, in milliseconds, and how many are drawn between two looks at it.
+const SLICE_MS = 8;
+const SLICE = 100;
 const COLOURS = ["bg", "paper", "ink", "ink-2", "ink-3", "done", "done-soft", "done-text", "run", "run-track", "fail", "hold",
   "stop", "wait", "on", "accent", "sans", "mono"];
 
@@ -105,14 +108,26 @@ export class Wall {
     this.sprites = {};
   }
 
-  /** Draw everything. */
+  /** Draw everything; thousands of cells with pauses, in which the page answers a hand. */
   draw() {
     if (!this.colours) return;
     const { context, canvas } = this;
     context.clearRect(0, 0, canvas.width, canvas.height);
     context.textBaseline = "middle";
     for (const label of this.labels) this._label(label);
-    for (let i = 0; i < this.sites.length; i++) this._cell(i);
+    this._drawFrom(0);
+  }
+
+  _drawFrom(first) {
+    clearTimeout(this._timer);
+    const end = performance.now() + SLICE_MS;
+    for (let i = first; i < this.sites.length; i++) {
+      if (i % SLICE === 0 && performance.now() > end) {
+        this._timer = setTimeout(() => this._drawFrom(i));
+        return;
+      }
+      this._cell(i);
+    }
     this._ring();
   }
 

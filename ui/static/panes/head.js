@@ -1,7 +1,7 @@
 /** The head of the overview: state of the strategy, bar, counts that filter, figures, and the commands of now. */
 
 import { button, glyph, h, moment, num, span, time } from "../elements.js";
-import { STATES } from "../sites.js";
+import { STATES, isOver } from "../sites.js";
 
 const WORDS = {
   initial: ["", "Not applied yet", "waiting"],
@@ -61,7 +61,7 @@ export function whyNot(page, command, kind = "change") {
   if (strategy.commands.includes(command)) return null;
   const told = strategy["commands-refused"]?.[command];
   if (told) return told;
-  if (["complete", "failed", "aborted"].includes(strategy.state)) return "the strategy has ended";
+  if (isOver(strategy)) return "the strategy has ended";
   if (strategy.state === "initial") return "the strategy was not applied yet";
   if (command === "resume") return "nothing is held";
   if (strategy.state.startsWith("abort")) return "an abort was requested already";
@@ -70,11 +70,11 @@ export function whyNot(page, command, kind = "change") {
 
 function commands(page) {
   const { strategy, sites } = page.state, failed = strategy.progress.failed + strategy.progress.cancelled;
-  const isOver = ["complete", "failed", "aborted"].includes(strategy.state), isNew = strategy.state === "initial";
+  const hasEnded = isOver(strategy), isNew = strategy.state === "initial";
   const isHeld = strategy.commands.includes("resume");
   const open = strategy.progress.aborted + strategy.progress["not-started"];
-  const again = isOver ? failed + open : failed;
-  const retryWhy = page.refusal || page.roleRefusal() || (again && (isOver || strategy.state === "applying") ? null
+  const again = hasEnded ? failed + open : failed;
+  const retryWhy = page.refusal || page.roleRefusal() || (again && (hasEnded || strategy.state === "applying") ? null
     : again ? "an abort was requested" : "no site has failed");
   const list = [];
   if (isNew) list.push(button("Apply…", "apply", { icon: "play", kind: "primary", why: whyNot(page, "apply") }));
@@ -88,10 +88,10 @@ function commands(page) {
   const early = undecided(strategy);
   if (early) list.push(button("Approve…", "approve", { icon: "check", why: page.refusal || page.roleRefusal(), data: { stage: early.stage } }));
   list.push(button("Limits…", "limits", { icon: "sliders", why: whyNot(page, "update") }));
-  if (!isNew && !isOver) list.push(button("Abort…", "abort", { icon: "stop", class: "btn gap", why: whyNot(page, "abort") }));
-  if (isOver || isNew) list.push(button("Delete…", "remove", { icon: "cancel", class: "btn gap", why: whyNot(page, "delete") }));
+  if (!isNew && !hasEnded) list.push(button("Abort…", "abort", { icon: "stop", class: "btn gap", why: whyNot(page, "abort") }));
+  if (hasEnded || isNew) list.push(button("Delete…", "remove", { icon: "cancel", class: "btn gap", why: whyNot(page, "delete") }));
   else list.push(button("Cancel…", "cancelAll", { icon: "cancel", why: whyNot(page, "cancel") }));
-  return sites.length || isNew || isOver ? list : list.slice(0, 0);
+  return sites.length || isNew || hasEnded ? list : list.slice(0, 0);
 }
 
 // A stage whose end may be approved before it comes; the banner of a hold has its own buttons.
@@ -111,12 +111,18 @@ function figures(state, counts, total) {
   return [
     figure("Ended", [num(ended), h("small", null, ` of ${num(total)}`)], part),
     stage(state),
-    progress.pace == null ? figure("Pace", "–", "not known")
-      : figure("Pace", [progress.pace.toFixed(1), h("small", null, " sites/min")], "over the last minutes"),
+    pace(state, ended),
     end(state),
     budget(state),
     slots(state, counts),
   ];
+}
+
+// Of one that has ended the API tells no pace: what counts is how fast it was as a whole.
+function pace({ strategy, past }, ended) {
+  const hasEnded = isOver(strategy), took = past?.["duration-s"], value = hasEnded ? (took ? (ended / took) * 60 : null) : strategy.progress.pace;
+  if (value == null || strategy.state === "initial") return figure("Pace", "–", hasEnded ? "not known" : "not applied yet");
+  return figure("Pace", [value.toFixed(1), h("small", null, " sites/min")], hasEnded ? "from its first site to its last" : "over the last minutes");
 }
 
 function stage(state) {
@@ -137,7 +143,7 @@ export function currentStage(state) {
 function end(state) {
   const { strategy, past } = state, { eta, "eta-missing": missing } = strategy.progress;
   const title = "Half of the simulated ends lie before the first time, nine of ten before the second";
-  if (["complete", "failed", "aborted"].includes(strategy.state)) {
+  if (isOver(strategy)) {
     const took = past?.["duration-s"];
     return figure("Ended at", time(moment(past?.["finished-at"])), took == null ? "" : `after ${span(took)}`);
   }
@@ -161,9 +167,9 @@ function budget(state) {
     const note = strategy["stop-on-failure"] ? "one stops the strategy" : "no limit";
     return figure("Failed", h("span", { class: failed ? "bad" : "" }, num(failed)), note);
   }
-  const isOver = failed > limit, action = strategy.rollout["on-budget"] === "stop" ? "stop" : "pause";
-  return figure("Failure budget", [h("span", { class: isOver ? "bad" : "" }, num(failed)), h("small", null, ` of ${num(limit)}`)],
-    isOver ? "exceeded" : `${num(limit - failed)} left, then ${action}`);
+  const isExceeded = failed > limit, action = strategy.rollout["on-budget"] === "stop" ? "stop" : "pause";
+  return figure("Failure budget", [h("span", { class: isExceeded ? "bad" : "" }, num(failed)), h("small", null, ` of ${num(limit)}`)],
+    isExceeded ? "exceeded" : `${num(limit - failed)} left, then ${action}`);
 }
 
 function slots(state, counts) {

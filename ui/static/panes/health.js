@@ -1,7 +1,7 @@
 /** The pane of the health: workers and their slots, queues, what the service needs, and webhooks. */
 
 import { ApiError, get, send } from "../api.js";
-import { button, glyph, h, moment, name, num, plural, span, time } from "../elements.js";
+import { button, columns, glyph, h, moment, name, num, plural, span, time } from "../elements.js";
 import { toast } from "../dialogs.js";
 import { hasNoWorker } from "../frame.js";
 
@@ -19,7 +19,6 @@ export function render(page) {
 }
 
 const ok = (isGood, text) => h("span", { class: isGood ? "yes" : "nok" }, text);
-const columns = words => h("thead", null, h("tr", null, words.map(([word, cls]) => (word ? h("th", { scope: "col", class: cls }, word) : h("td", { class: "th" })))));
 
 function sum(page, own, workers) {
   if (!page.state.workers) return "Loading…";

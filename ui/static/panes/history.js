@@ -1,9 +1,9 @@
 /** The pane of the history: strategies with how they ended, one of them, and the audit for administrators. */
 
-import { ApiError, get, sealed, send } from "../api.js";
-import { button, glyph, h, icon, moment, name, num, plural, span, time } from "../elements.js";
-import { ask, toast } from "../dialogs.js";
-import { phaseWord, stateOf, STATES } from "../sites.js";
+import { ApiError, get } from "../api.js";
+import { button, columns, glyph, h, icon, moment, name, num, plural, span, time } from "../elements.js";
+import { retryEnded } from "../commands.js";
+import { STATES, isOver, phaseWord, stateOf } from "../sites.js";
 
 const PAGE = 50;
 const SINCE = [["1", "Last 24 hours"], ["7", "Last 7 days"], ["", "All that is kept"]];
@@ -13,7 +13,6 @@ const OUTCOMES = {
   aborted: ["aborted", "aborted"], aborting: ["aborted", "aborting"], "abort requested": ["aborted", "abort requested"],
 };
 const PARTS = [["complete", "complete"], ["skipped", "skipped"], ["failed", "failed"], ["aborted", "aborted"], ["waiting", "open"]];
-const ENDED = ["complete", "failed", "aborted"];
 
 /** Return the elements of the pane. */
 export function render(page) {
@@ -29,7 +28,6 @@ function headline(page, note) {
 
 const fault = own => (own.error ? h("p", { class: "err", role: "alert", dir: "auto" }, own.error) : null);
 const more = (own, rows) => (own.next && rows ? h("p", { class: "pad" }, button("Show more", "more", { kind: "small" })) : null);
-const columns = words => h("thead", null, h("tr", null, words.map(([word, cls]) => (word ? h("th", { scope: "col", class: cls }, word) : h("td", { class: "th" })))));
 
 // -- strategies ------------------------------------------------------------------------
 
@@ -62,8 +60,8 @@ function relations(strategy) {
 /** Return the button of a retry; nothing where there is nothing to try again. */
 function retryOf(page, strategy) {
   const { failed, aborted, waiting } = endsOf(strategy), count = failed + aborted + waiting, active = page.state.strategy;
-  if (!ENDED.includes(strategy.state) || !count || strategy["retried-by"]?.length) return null;
-  const isBusy = active && active.id !== strategy.id && !ENDED.includes(active.state);
+  if (!isOver(strategy) || !count || strategy["retried-by"]?.length) return null;
+  const isBusy = active && active.id !== strategy.id && !isOver(active);
   const why = page.refusal || page.roleRefusal() || (isBusy ? `strategy ${active.id} is active` : null);
   return button(`Retry ${num(count)}…`, "retryPast", { kind: "small", icon: "retry", data: { id: strategy.id }, why, "aria-label": `Retry ${plural(count, "site")} of strategy ${strategy.id}` });
 }
@@ -95,7 +93,7 @@ function one(page) {
   const fact = (label, ...value) => h("div", null, h("dt", null, label), h("dd", null, value));
   const isActive = page.state.strategy?.id === found.id;
   return h("div", { "data-key": `past${found.id}` },
-    headline(page, [h("a", { href: "#/history" }, "All strategies"), isActive ? [" · ", h("a", { href: "#/overview" }, "on the overview")] : null]),
+    headline(page, [h("a", { href: "#/history" }, "All strategies"), found["started-at"] ? [" · ", h("a", { href: `#/timeline/${found.id}` }, "timeline")] : null, isActive ? [" · ", h("a", { href: "#/overview" }, "on the overview")] : null]),
     h("div", { class: "headline problems" }, h("h2", null, `Strategy ${found.id}`), outcome(found), relations(found), h("div", { class: "commands" }, retryOf(page, found))),
     fault(own),
     h("dl", { class: "factline" }, fact("Release", h("span", { class: "mono" }, found["extra-args"]["prestage-software-version"])), fact("By", h("bdi", null, found["requested-by"])),
@@ -206,19 +204,8 @@ export function changed(page, input) {
 
 function retryPast(page, { id }) {
   const own = page.own("history"), strategy = own.strategies?.find(row => row.id === Number(id)) || own.past;
-  const { failed, aborted, waiting } = endsOf(strategy), count = failed + aborted + waiting;
-  ask(`Retry ${plural(count, "site")} of strategy ${id}`, h("div", { class: "stack16" },
-    h("ul", { class: "touch" }, h("li", null, glyph("waiting"), h("span", null, `A new strategy with what failed, was aborted or never started; strategy ${id} gets a link to it.`)),
-      h("li", null, glyph("packages"), h("span", null, "Packages that are proved at a site are passed."))),
-    h("label", { class: "field" }, h("span", null, "Password of the sites (sysadmin)"), h("input", { type: "password", name: "password", autocomplete: "new-password", autofocus: true })),
-    h("label", { class: "check" }, h("input", { type: "checkbox", name: "begin", checked: true }), h("span", null, "Start at once"))),
-  "Retry", async form => {
-    if (!form.password.value) return "The password is needed: it was wiped when the strategy ended.";
-    const made = await send("POST", `/strategies/${id}/retry`, { sysadmin_password: sealed(form.password.value), apply: form.begin.checked });
-    await page.state.refreshNow();
-    toast(`Strategy ${made?.id ?? ""} was made${form.begin.checked ? " and has begun" : ""}.`);
-    location.hash = "#/overview";
-  });
+  const { failed, aborted, waiting } = endsOf(strategy), title = `Retry ${plural(failed + aborted + waiting, "site")} of strategy ${id}`;
+  retryEnded(page, { id, title, what: null, which: "what failed, was aborted or never started", then: () => (location.hash = "#/overview") });
 }
 
 export const acts = { more: loadMore, retryPast };

@@ -1,7 +1,7 @@
 /** The pane of the login: a token, a name and password of Keystone, or a link that works once. */
 
 import { ApiError, call, get } from "../api.js";
-import { button, h, logo } from "../elements.js";
+import { button, field as labelled, h, logo } from "../elements.js";
 
 // The code of a link, `/ui/login#CODE`; addresses of panes begin with a slash.
 const CODE = /^#[A-Za-z0-9_-]{20,200}$/;
@@ -20,16 +20,13 @@ export function render(page) {
     h("p", { class: "dim" }, "The session is kept in a cookie that scripts cannot read, for eight hours at most. Work at the sites does not need you to be logged in.")));
 }
 
-function field(label, input, note) {
-  input.id = `login-${input.name}`;
-  return h("div", { class: "field" }, h("label", { for: input.id }, label), input, note);
-}
+const field = (label, input, note) => labelled("login", label, input, note);
 
 const kindOf = own => own.kind || (own.hasUsers ? "keystone" : "token");
 
 function token() {
-  const input = h("input", { type: "password", name: "token", autocomplete: "current-password", required: true, "aria-describedby": "token-note login-error" });
-  return field("Token", input, h("small", { id: "token-note" }, "Made with ", h("code", null, "prestager token create")));
+  const input = h("input", { type: "password", name: "token", autocomplete: "current-password", required: true, "aria-describedby": "login-error" });
+  return field("Token", input, ["Made with ", h("code", null, "prestager token create")]);
 }
 
 function keystone() {

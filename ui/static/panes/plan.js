@@ -1,7 +1,7 @@
 /** The pane of the plan: a form, what would come of it, and the creation. Nothing is stored before. */
 
 import { ApiError, call, get, sealed, send } from "../api.js";
-import { button, h, icon, name, num, plural } from "../elements.js";
+import { button, field as labelled, h, icon, name, num, plural, span } from "../elements.js";
 import { toast } from "../dialogs.js";
 import { EMPTY, missingIn, requestOf } from "../plan_request.js";
 
@@ -28,12 +28,7 @@ export function render(page) {
 
 // -- form -------------------------------------------------------------------------------
 
-/** Return a field with its label; the note is told after it, and is no part of its name. */
-function field(label, input, note) {
-  input.id = `plan-${input.dataset.field || input.name}`;
-  if (note) input.setAttribute("aria-describedby", `${input.id}-note`);
-  return h("div", { class: "field" }, h("label", { for: input.id }, label), input, note ? h("small", { id: `${input.id}-note` }, note) : null);
-}
+const field = (label, input, note) => labelled("plan", label, input, note);
 
 function formOf(page, { form, groups = [], releases = [] }) {
   const text = (key, more = {}) => h("input", { type: "text", "data-field": key, value: form[key], autocomplete: "off", autocapitalize: "none", spellcheck: "false", ...more });
@@ -97,13 +92,22 @@ function preview(page, own) {
   const { refusals, warnings } = found, notes = refusals.length + warnings.length;
   return [
     h("div", null, h("p", { class: "answer" }, `${plural(found.sites, "site")} in ${plural(found.stages.length, "stage")}`),
-      h("p", { class: "sub" }, "Release ", h("bdi", { class: "mono" }, found.release), found["max-parallel-subclouds"] ? `, at most ${num(found["max-parallel-subclouds"])} at once` : "", found.rollout.mode === "window" ? ", as a sliding window" : "")),
+      h("p", { class: "sub" }, "Release ", h("bdi", { class: "mono" }, found.release), found["max-parallel-subclouds"] ? `, at most ${num(found["max-parallel-subclouds"])} at once` : "", found.rollout.mode === "window" ? ", as a sliding window" : ""),
+      h("p", { class: "sub" }, duration(found))),
     h("section", null, heading("Refusals and warnings", notes ? num(notes) : "none"),
       h("ul", { class: "warns" }, refusals.map(text => warning("refuse", text)), warnings.map(text => warning("", text))), room(page, refusals)),
     h("section", null, heading("Stages", plural(found.stages.length, "stage")), stages(found)),
     h("section", null, heading("Left out", plural(found["excluded-subclouds"].length, "site")), leftOut(found["excluded-subclouds"])),
     creation(page, own, refusals.length ? "see the refusals above" : null),
   ];
+}
+
+/** Return how long it is likely to take, in words. */
+function duration({ expected, "expected-missing": missing, rollout }) {
+  if (!expected) return `How long it takes is not known: ${missing}`;
+  const waits = rollout.stages?.some(one => one.gate) ? ", and as long as approvals take" : "";
+  const [likely, late] = [expected["p50-s"], expected["p90-s"]].map(seconds => span(seconds));
+  return ["Likely to take ", h("b", null, likely), `${late === likely ? "" : ` to ${late}`} once it is applied${waits}`];
 }
 
 const heading = (word, note) => h("h2", { class: "sect" }, word, h("span", { class: "dim light" }, note));

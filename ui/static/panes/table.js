@@ -21,10 +21,10 @@ export const SORTS = {
 /** Return the sites that the filter leaves, as they are sorted. */
 export function sorted(page) {
   const [key, direction] = page.own("overview").sort || ["stage", "asc"], value = SORTS[key], sign = direction === "desc" ? -1 : 1;
-  return [...page.matches].sort((a, b) => {
-    const x = value(a), y = value(b);
-    return (x < y ? -1 : x > y ? 1 : a.i - b.i) * sign;
-  });
+  // Each value once, for a sort compares it a dozen times.
+  const valued = page.matches.map(site => [value(site), site]);
+  valued.sort(([x, a], [y, b]) => (x < y ? -1 : x > y ? 1 : a.i - b.i) * sign);
+  return valued.map(([, site]) => site);
 }
 
 /** Return the table, a page of it. */
