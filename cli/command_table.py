@@ -256,7 +256,7 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
         },
     ),
     "group": GroupPlace(
-        "List, show and change groups of sites over the API.",
+        "List, show, create, change and delete groups of sites over the API.",
         {
             "list": CommandPlace(
                 "client.inventory_commands:list_groups",

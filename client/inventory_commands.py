@@ -12,9 +12,9 @@ from client.client_command import Invocation, Yes, client_command
 from client.errors import SurroundingsError
 from client.output import Record, ShownField, print_record, print_records, say
 from client.prompts import PasswordFile, confirm, read_password
-from client.strategy_queries import given_filters, moment_text
+from client.strategy_queries import FailureClasses, StepStates, given_filters, moment_text
 from statemachine.rollout import StepOutcome
-from statemachine.states import ApplyType, FailureClass, StepState
+from statemachine.states import ApplyType
 
 _SUBCLOUDS: Final = "subclouds"
 GROUPS: Final = "subcloud-groups"
@@ -83,13 +83,9 @@ def list_sites(  # noqa: PLR0913, PLR0917 - options of the shell
         str | None, typer.Option(help="Only sites of this name; * stands for any text, ? for one character.")
     ] = None,
     selector: Annotated[str | None, typer.Option(help="Only sites with these labels: region=eu,!old.")] = None,
-    state: Annotated[
-        list[StepState] | None, typer.Option(help="Only sites whose step of the strategy is in this state.")
-    ] = None,
+    state: StepStates = None,
     outcome: Annotated[list[StepOutcome] | None, typer.Option(help="Only sites whose step ended so.")] = None,
-    failure_class: Annotated[
-        list[FailureClass] | None, typer.Option("--class", help="Only sites with a failure of this class.")
-    ] = None,
+    failure_class: FailureClasses = None,
     problem: Annotated[str | None, typer.Option(metavar="ID", help="Only sites with this problem.")] = None,
 ) -> None:
     """List the sites: release, state, what is staged there, and what went wrong."""

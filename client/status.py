@@ -200,16 +200,18 @@ def forecast(progress: Record) -> list[str]:
     pace, eta, missing = progress.get("pace"), progress.get("eta"), progress.get("eta-missing")
     parts = [f"pace {pace:g}/min"] if pace is not None and (eta or missing) else []
     if eta:
-        parts.append(f"likely done {_clock(eta['p10'])} to {_clock(eta['p90'])} UTC")
+        parts.append(f"likely done {_span(eta['p10'], eta['p90'])} UTC")
     elif missing:
         parts.append(printable(f"end not known: {missing}"))
     return parts
 
 
-def _clock(moment: str) -> str:
-    """Return the time of a moment to the minute, with its day if that is another one than today."""
-    day, _, clock = moment_text(moment).partition(" ")
-    return clock[:5] if day == time.strftime("%Y-%m-%d", time.gmtime()) else f"{day} {clock[:5]}"
+def _span(first: str, last: str) -> str:
+    """Return two moments to the minute, each with its day, but for today, or the day of the first."""
+    begin_day, _, begin = moment_text(first).partition(" ")
+    end_day, _, end = moment_text(last).partition(" ")
+    shown = "" if begin_day == time.strftime("%Y-%m-%d", time.gmtime()) else f"{begin_day} "
+    return f"{shown}{begin[:5]} to {'' if end_day == begin_day else f'{end_day} '}{end[:5]}"
 
 
 def _hold_lines(strategy: Record, canvas: Canvas) -> list[str]:
@@ -235,7 +237,7 @@ def _problem_lines(seen: Seen, canvas: Canvas) -> list[str]:
     for row, problem in zip(rows, listed, strict=True):
         number, kind, phase = row
         begin = f"  {number.rjust(widths[0])}  {kind.ljust(widths[1])}  {phase.ljust(widths[2])}  "
-        tail = f"{_clock(problem['first'])} to {_clock(problem['last'])} UTC"
+        tail = f"{_span(problem['first'], problem['last'])} UTC"
         such = printable(f"such as {problem['clouds'][0]}, {tail}")
         text = printable(problem["text"])
         if canvas.is_endless:

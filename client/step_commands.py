@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -12,8 +13,10 @@ from client.output import Record, ShownField, print_record, print_records, say
 from client.prompts import confirm
 from client.service_commands import print_log
 from client.strategy_queries import ACTIVE, STEP_FIELDS, TYPE, hold_sentence, moment_text
-from statemachine.states import StepState
+from statemachine.states import PHASES
 
+# mypy reads the members of a literal alone.
+PhaseWord = StrEnum("PhaseWord", {phase: phase for phase in PHASES})  # type: ignore[misc]
 Site = Annotated[str, typer.Argument(metavar="SUBCLOUD", help="Name of the site.")]
 _FIELDS = (
     *(field for field in STEP_FIELDS if field.key != "held"),
@@ -65,7 +68,11 @@ def log(
         bool, typer.Option("--follow", "-f", help="Go on until the run, the phase or the site has ended.")
     ] = False,
     phase: Annotated[
-        StepState | None, typer.Option(help="Only the newest run of this phase; otherwise all phases of the site.")
+        PhaseWord | None,
+        typer.Option(
+            metavar="PHASE",
+            help=f"Only the newest run of this phase, otherwise all phases of the site. There are {', '.join(PHASES)}.",
+        ),
     ] = None,
     run: Annotated[
         int | None, typer.Option(min=1, help="This run instead of a site: its id, as `prestager step runs` lists it.")

@@ -32,6 +32,26 @@ class RunWord(StrEnum):
     RUNNING = "running"
 
 
+# With all words as its metavar an option would be wider than a terminal.
+StepStates = Annotated[
+    list[StepState] | None,
+    typer.Option(
+        "--state",
+        metavar="STATE",
+        help="Only sites whose step of the strategy is in this state; may be given again. There are"
+        f" {', '.join(StepState)}.",
+    ),
+]
+FailureClasses = Annotated[
+    list[FailureClass] | None,
+    typer.Option(
+        "--class",
+        metavar="CLASS",
+        help=f"Only sites with a failure of this class; may be given again. There are {', '.join(FailureClass)}.",
+    ),
+]
+
+
 def moment_text(moment: str) -> str:
     """Return a moment of the API, in either of its spellings, to the second."""
     return moment.partition(".")[0].replace("T", " ")
@@ -170,14 +190,11 @@ def show(
 @client_command
 def steps(  # noqa: PLR0913, PLR0917 - options of the shell
     invocation: Invocation,
-    state: Annotated[list[StepState] | None, typer.Option(help="Only sites in this state; may be given again.")] = None,
+    state: StepStates = None,
     outcome: Annotated[
         list[StepOutcome] | None, typer.Option(help="Only sites that ended so; may be given again.")
     ] = None,
-    failure_class: Annotated[
-        list[FailureClass] | None,
-        typer.Option("--class", help="Only sites with a failure of this class; may be given again."),
-    ] = None,
+    failure_class: FailureClasses = None,
     problem: Annotated[str | None, typer.Option(help="Only sites with this problem.")] = None,
     stage: Annotated[int | None, typer.Option(min=1, help="Only sites of this stage.")] = None,
     group: Annotated[str | None, typer.Option(help="Only sites that are in this group now.")] = None,

@@ -11,8 +11,9 @@ from importlib import import_module
 from typing import Any
 
 import pytest
+from typer import Context
 
-from cli.command_group import CommandPlace, GroupPlace
+from cli.command_group import HELP_MARGIN, CommandPlace, GroupPlace
 from cli.command_table import COMMANDS, application
 
 # Of every command over HTTP.
@@ -183,6 +184,23 @@ def test_help_imports_no_library(arguments: tuple[str, ...]) -> None:
     )
 
     assert HEAVY.isdisjoint(done.stdout.splitlines()[-1].split())
+
+
+def helps(group: Any, context: Context) -> Iterator[str]:
+    """Yield the help of a group and of each command below it, as wide as a terminal of 80 columns takes it."""
+    yield group.get_help(context)
+    for name, listed in group.commands.items():
+        command = listed if hasattr(listed, "commands") else listed.load()
+        below = Context(command, info_name=name, parent=context, terminal_width=80 - HELP_MARGIN)
+        yield from helps(command, below) if hasattr(command, "commands") else (command.get_help(below),)
+
+
+def test_every_help_fits() -> None:
+    """No line of any help is wider than a terminal of 80 columns."""
+    root = application()
+    texts = helps(root, Context(root, info_name="prestager", terminal_width=80 - HELP_MARGIN))
+
+    assert [] == [line for text in texts for line in text.splitlines() if len(line) > 80]
 
 
 def test_help_on_a_narrow_terminal() -> None:

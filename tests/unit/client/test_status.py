@@ -117,9 +117,16 @@ def test_pace_and_end() -> None:
         )
     )
 
-    assert "pace 4.1/min   likely done 2026-11-22 03:01 to 2026-11-22 03:14 UTC" in known
+    assert "pace 4.1/min   likely done 2026-11-22 03:01 to 03:14 UTC" in known
     assert "pace 0/min   end not known: held by alice" in unknown
     assert "pace" not in "\n".join(status_lines(seen(), canvas(120)))
+
+
+def test_moments_of_two_days() -> None:
+    """A span over midnight has both days, so that its end is not taken for the day of its begin."""
+    problem = PROBLEM | {"first": "2026-11-21 23:50:00.000000"}
+
+    assert "2026-11-21 23:50 to 2026-11-22 02:04 UTC" in "\n".join(status_lines(seen(problems=[problem]), canvas(120)))
 
 
 def test_a_hold() -> None:
