@@ -59,9 +59,9 @@ def test_null_of_an_ini_inventory(prestager, database, tmp_path: Path) -> None:
         assert ["Default"] == list(connection.execute(select(subcloud_groups.c.name)).scalars())
 
 
-@pytest.mark.parametrize(
-    ("written", "fault"),
-    [
+def test_unusable_values(prestager, database, tmp_path: Path) -> None:
+    """A value that cannot be kept or used is refused by the names of its host and variable."""
+    values = (
         (".nan", _NOT_FINITE),
         ("-.inf", _NOT_FINITE),
         ("[1, {deep: .NaN}]", _NOT_FINITE),
@@ -69,19 +69,17 @@ def test_null_of_an_ini_inventory(prestager, database, tmp_path: Path) -> None:
         ('{"a\\0b": 1}', _NUL),
         ('"\\uFEFF10.0.0.1"', _MARK),
         ('["x\\uFEFF"]', _MARK),
-    ],
-)
-def test_unusable_values(prestager, database, tmp_path: Path, written: str, fault: str) -> None:
-    """A value that cannot be kept or used is refused by the names of its host and variable."""
+    )
     names = ("ansible_host", "prestager_description", "prestager_group", "site_feed_dir")
-    hosts = ", ".join(f"edge-{name}: {{{name}: {written}}}" for name in names)
+    wrong = [(f"edge-{place}-{name}", name, *value) for place, value in enumerate(values) for name in names]
+    hosts = ", ".join(f"{host}: {{{name}: {written}}}" for host, name, written, _ in wrong)
     file = tmp_path / "hosts.yml"
     file.write_text(f"all: {{hosts: {{{hosts}, good: {{}}}}}}\n")
 
     ended = prestager("subcloud", "import", str(file))
 
     assert 1 == ended.code
-    assert [f"  - edge-{name}: {name}: {fault}" for name in names] == ended.err.splitlines()[:-1]
+    assert [f"  - {host}: {name}: {fault}" for host, name, _, fault in wrong] == ended.err.splitlines()[:-1]
     with database.read() as connection:
         assert [] == connection.execute(select(subclouds.c.name)).all()
 
@@ -117,27 +115,29 @@ def test_group_that_is_no_text(value: Any) -> None:
     assert {"Default"} == set(wanted.groups)
 
 
-@pytest.mark.parametrize(
-    ("variables", "fault"),
-    [
-        ({"prestager_group": "x" * 300}, "Invalid group name."),
-        ({"prestager_group": "g", "prestager_group_description": "x" * 300}, "Invalid group description."),
-        ({"prestager_group": "g", "prestager_group_max_parallel": 10**30}, "Invalid group max_parallel_subclouds."),
-        ({"prestager_description": "x" * 300}, "Invalid description: give a text of at most 255 characters."),
-        ({"prestager_location": ["x"]}, "Invalid location: give a text of at most 255 characters."),
-        ({"prestager_management_alarms": 10**30}, "Invalid management-alarms: give the number of"),
-    ],
-)
-def test_sizes(prestager, database, tmp_path: Path, variables: dict[str, Any], fault: str) -> None:
+def test_sizes(prestager, database, tmp_path: Path) -> None:
     """A value that is too large, of a site or its group, is refused by the name of its host."""
+    wrong = {
+        "edge-1": ({"prestager_group": "x" * 300}, "Invalid group name."),
+        "edge-2": ({"prestager_group": "g", "prestager_group_description": "x" * 300}, "Invalid group description."),
+        "edge-3": (
+            {"prestager_group": "h", "prestager_group_max_parallel": 10**30},
+            "Invalid group max_parallel_subclouds.",
+        ),
+        "edge-4": ({"prestager_description": "x" * 300}, "Invalid description: give a text of at most 255 characters."),
+        "edge-5": ({"prestager_location": ["x"]}, "Invalid location: give a text of at most 255 characters."),
+        "edge-6": ({"prestager_management_alarms": 10**30}, "Invalid management-alarms: give the number of"),
+    }
     file = tmp_path / "hosts.json"
-    file.write_text(json.dumps({"all": {"hosts": {"edge-1": variables, "edge-2": {}}}}))
+    hosts = {name: variables for name, (variables, _) in wrong.items()}
+    file.write_text(json.dumps({"all": {"hosts": {**hosts, "edge-7": {}}}}))
 
     ended = prestager("subcloud", "import", str(file))
 
     assert 1 == ended.code
-    assert "edge-1" in ended.err.splitlines()[0]
-    assert fault in ended.err
+    for name, (_, fault) in wrong.items():
+        assert any(name in line and fault in line for line in ended.err.splitlines()), (name, ended.err)
+    assert "edge-7" not in ended.err
 
 
 def test_name_with_what_cannot_be_seen(prestager, database, tmp_path: Path) -> None:
