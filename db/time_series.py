@@ -91,7 +91,7 @@ def read_series(connection: Connection, strategy: Row) -> TimeSeries:
         "to": None,
         "distance-s": 1,
         "points": [],
-        "stages": [_stage(strategy, row) for row in connection.execute(_STAGES, mine)],
+        "stages": _stages(connection, strategy, mine),
         "holds": [_hold(row) for row in held],
     }
     if begin is None:
@@ -110,31 +110,34 @@ def read_series(connection: Connection, strategy: Row) -> TimeSeries:
 
 def _changes(connection: Connection, wanted: dict[str, Any]) -> dict[CountName, Counter[int]]:
     found: defaultdict[CountName, Counter[int]] = defaultdict(Counter)
-    for row in connection.execute(_BEGUN, wanted):
-        found["in-flight"][row.bucket] += row.number
-    for end in connection.execute(_ENDED, wanted):
+    for bucket, number in connection.execute(_BEGUN, wanted):
+        found["in-flight"][bucket] += number
+    for bucket, number, begun, failed in connection.execute(_ENDED, wanted):
         # A site that was aborted before it began was never in flight.
-        found["in-flight"][end.bucket] -= end.begun
-        found["ended"][end.bucket] += end.number
-        found["failed"][end.bucket] += end.failed
-    for run in connection.execute(_PLAYBOOKS, wanted):
-        found["at-playbook"][run.begin] += run.number
-        if run.end is not None:
-            found["at-playbook"][run.end] -= run.number
+        found["in-flight"][bucket] -= begun
+        found["ended"][bucket] += number
+        found["failed"][bucket] += failed
+    for begin, end, number in connection.execute(_PLAYBOOKS, wanted):
+        found["at-playbook"][begin] += number
+        if end is not None:
+            found["at-playbook"][end] -= number
     return found
 
 
-def _stage(strategy: Row, row: Any) -> SeriesStage:
-    named = strategy["rollout"].get("stages") or ()
-    return {
-        "stage": row.stage,
-        "name": next((one["name"] for one in named if one.get("stage") == row.stage), ""),
-        "sites": row.sites,
-        "ended": row.ended,
-        "failed": row.failed,
-        "started-at": zoned_moment(row.first_start),
-        "finished-at": zoned_moment(row.last_end) if row.ended == row.sites else None,
-    }
+def _stages(connection: Connection, strategy: Row, mine: Mapping[str, int]) -> list[SeriesStage]:
+    names = {one.get("stage"): one["name"] for one in strategy["rollout"].get("stages") or ()}
+    return [
+        {
+            "stage": stage,
+            "name": names.get(stage, ""),
+            "sites": sites,
+            "ended": ended,
+            "failed": failed,
+            "started-at": zoned_moment(first_start),
+            "finished-at": zoned_moment(last_end) if ended == sites else None,
+        }
+        for stage, sites, ended, failed, first_start, last_end in connection.execute(_STAGES, mine)
+    ]
 
 
 def _hold(row: Row) -> SeriesHold:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -272,6 +273,13 @@ def test_the_size() -> None:
     files = [path for path in STATIC.rglob("*") if path.is_file()]
     assert len(files) > 10
     assert sum(len(gzip.compress(path.read_bytes())) for path in files) < MOST_COMPRESSED
+
+
+def test_all_files_are_asked_for_at_once() -> None:
+    """The document names every module and style of the page, so that no file waits for another one to be read."""
+    names = {path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*") if path.suffix in {".js", ".css"}}
+    named = re.findall(r'(?:href|src)="/ui/([^"]+)"', (STATIC / "index.html").read_text())
+    assert sorted(names) == sorted(named)
 
 
 def test_what_screen_readers_are_told(service: ServiceProcess, open_page: OpenPage) -> None:
