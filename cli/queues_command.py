@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import typer
@@ -9,7 +11,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from broker.queue_states import State, read_queue_states, verdict
 from cli.installation import checked_database
-from client.output import Output, OutputFormat, Record, ShownField, print_records
+from client.client_command import Reads, either_command
+from client.errors import RefusedError
+from client.output import OutputFormat, Record, ShownField, print_records
 from db.errors import explain_database_error
 from db.heartbeats import ServedQueue, served_queues
 from service.errors import CommandError, StartError
@@ -26,7 +30,7 @@ def _count_text(count: int | None) -> str:
 def _workers_text(queue: Record) -> str:
     if queue["workers"] is None:
         return ""
-    return ", ".join([*queue["workers"], *(f"{name} (draining)" for name in queue["draining"])]) or "none"
+    return ", ".join([*queue["workers"], *(f"{name} (draining)" for name in queue.get("draining", ()))]) or "none"
 
 
 def _slots_text(queue: Record) -> str:
@@ -43,20 +47,43 @@ _FIELDS: Final = (
 )
 
 
-def queues(output: Output = OutputFormat.TABLE) -> None:
+class _QueuesHere:
+    """Reads of the broker and the database of this machine, in the form of the API's answer."""
+
+    def read(self, *_: str, **__: str | int) -> Any:
+        """Return the queues as `/v1.0/health` does, and who drains.
+
+        Raises:
+            CommandError: There is no broker.
+            BrokerUnavailableError: It does not answer.
+        """
+        settings = read_settings()
+        if settings.broker_url is None:
+            raise CommandError(
+                "Set PRESTAGER_BROKER_URL: without a broker there are no queues, and one process does everything."
+            )
+        states = read_queue_states(settings.broker_url.get_secret_value(), "prestager queues", timeout_s=_TIMEOUT_S)
+        served = _served()
+        return {"queues": [_record(name, state, served.get(name)) for name, state in states.items()]}
+
+
+@contextmanager
+def _here() -> Iterator[Reads]:
+    yield _QueuesHere()
+
+
+@either_command(_here)
+def queues(reads: Reads, form: OutputFormat) -> None:
     """Show what waits in each queue, who serves it with how many free slots, and what that means.
 
-    It needs PRESTAGER_BROKER_URL; workers are known by their heartbeats in the database, at most 10 s old. A worker
-    whose slots are all taken, or that drains, does not count as a consumer.
+    An API is asked where one is named, by option, variable or context; otherwise it needs PRESTAGER_BROKER_URL. Workers
+    are known by their heartbeats, at most 10 s old. A worker whose slots are all taken, or that drains, does not count
+    as a consumer.
     """
-    settings = read_settings()
-    if settings.broker_url is None:
-        raise CommandError(
-            "Set PRESTAGER_BROKER_URL: without a broker there are no queues, and one process does everything."
-        )
-    states = read_queue_states(settings.broker_url.get_secret_value(), "prestager queues", timeout_s=_TIMEOUT_S)
-    served = _served()
-    print_records([_record(name, state, served.get(name)) for name, state in states.items()], _FIELDS, output, _NAME)
+    found = reads.read("health")
+    if found.get("queues-missing"):
+        raise RefusedError(f"There are no queues to show. {found['queues-missing']}")
+    print_records(found["queues"], _FIELDS, form, _NAME)
 
 
 def _record(name: str, state: State, served: ServedQueue | None) -> dict[str, Any]:

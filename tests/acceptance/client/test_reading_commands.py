@@ -152,6 +152,13 @@ def test_no_service(shell: OperatorShell) -> None:
     assert shell.run("version", *away).code == 0
 
 
+def test_queues_of_one_process(shell: OperatorShell) -> None:
+    """Where one process does everything, `queues` says that there are none."""
+    ended = shell.run("queues")
+
+    assert (1, True) == (ended.code, "One process does everything: there are no queues." in ended.err)
+
+
 def test_one_prestage(shell: OperatorShell) -> None:
     """A site is prestaged by itself, and its log is followed to the end."""
     begun = shell.run("subcloud", "prestage", "edge-2", stdin=PASSWORD)

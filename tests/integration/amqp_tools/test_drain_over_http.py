@@ -1,10 +1,11 @@
-"""`prestager drain` and `undrain` over HTTP, from a machine that has nothing of the installation."""
+"""`prestager drain`, `undrain` and `queues` over HTTP, from a machine that has nothing of the installation."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from messages.queues import SUBCLOUDS
 from tests.support.operator_shell import OperatorShell, ShellCommand
 from tests.support.rabbitmq_server import RabbitmqServer
 from tests.support.service_process import ServiceProcess
@@ -35,6 +36,7 @@ def test_draining_over_http(rabbitmq: RabbitmqServer, tmp_path: Path) -> None:
             undrained = shell.run("undrain", "--all")
             wait_for(lambda: draining(shell) == [False])
             unknown = shell.run("drain", "nobody")
+            queues = {one["name"]: one for one in shell.run("queues", "-o", "json").json}
             audit = shell.run("audit", "-o", "json").json
         finally:
             service.end()
@@ -42,6 +44,7 @@ def test_draining_over_http(rabbitmq: RabbitmqServer, tmp_path: Path) -> None:
     assert [{"name": service.worker, "draining": True, "running": 0}] == drained
     assert (0, ["WORKER", "RUNS", service.worker, "0"]) == (undrained.code, undrained.out.split())
     assert (1, True) == (unknown.code, "There is no living worker of this name" in unknown.err)
+    assert [service.worker] == queues[SUBCLOUDS]["workers"]
     assert [("worker.undrain", service.worker, "test"), ("worker.drain", service.worker, "test")] == [
         (one["type"], one["subject"], one["caller"]) for one in audit[:2]
     ]

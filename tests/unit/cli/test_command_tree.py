@@ -54,7 +54,7 @@ prestager key promote <key>!
 prestager key remove <key>!
 prestager key rotate
 prestager login-link{options}
-prestager queues --output/-o=
+prestager queues{options}
 prestager releases{options}
 prestager seal --source=! --id=! --user=
 prestager status --watch{options}
