@@ -12,9 +12,5 @@ _prestager() {
             COMPREPLY+=("$candidate")
         done
     } < <("$1" __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
-    # After `--option=` the value stands by itself.
-    if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]]; then
-        compopt -o nospace
-    fi
 }
 complete -F _prestager prestager
