@@ -7,7 +7,6 @@ its whole tree on request, when the supervisor is gone, and when the playbook is
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import signal
 import threading
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 from runner.ansible_installation import set_environment
 from runner.child_reporter import ReportSender
 from runner.private_dir import PrivateDir
-from runner.process_limits import forbid_memory_dumps, limit_memory
+from runner.process_limits import adopt_orphans, forbid_memory_dumps, limit_memory
 from runner.processes import RUN_OPTION
 from runner.protocol import ABANDONED_EXIT_CODE, Accepted
 from runner.watchdog import SupervisorWatchdog
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 # A frozen supervisor that comes back should learn how the run ended; a dead one never reads it, in seconds.
 _LAST_REPORT_S = 2.0
-
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 def main(arguments: Sequence[str] | None = None, loaded: LoadedAnsible | None = None) -> None:
@@ -100,15 +97,6 @@ def host_run(place: PrivateDir, orders: int, reports: int, ansible_playbook: Pat
     reporter.send(ended)
     reporter.close()
     reported.set()
-
-
-def adopt_orphans() -> None:
-    """Become the new parent of every orphan below this process, instead of init.
-
-    Ansible starts its workers in sessions of their own, and tasks may clear their environment; so that the tree stays
-    complete whatever they do, kinship must not be lost. Best effort: the marker is the second way to find them.
-    """
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def take_pipes() -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Limits of processes: no memory dumps, niceness, an end with the parent, memory, and whether a run met its limit.
+"""Limits of processes: memory dumps, niceness, orphans, an end with the parent, memory, and whether a run met it.
 
 The memory that an answer of a site takes in Ansible is many times its size, and a site chooses what it answers.
 """
@@ -29,6 +29,7 @@ _WORDS: Final = (
 )
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_SET_DUMPABLE: Final = 4
 
 
@@ -86,8 +87,21 @@ def forbid_memory_dumps() -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "PR_SET_DUMPABLE")
 
 
+def adopt_orphans() -> None:
+    """Become the new parent of every orphan below this process, instead of init.
+
+    Ansible starts its workers in sessions of their own, and tasks may clear their environment; so that the tree of a
+    run stays complete whatever they do, kinship must not be lost. Best effort: the marker is the second way to find
+    them.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 def end_with_parent() -> None:
-    """Have the kernel send SIGTERM to this process when its parent ends, however that is; the parent has one thread."""
+    """Have the kernel send SIGTERM to this process when its parent ends, however that is; the parent has one thread.
+
+    That is no more so once it has another parent.
+    """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

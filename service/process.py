@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, nullcontext, suppress
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -26,7 +26,8 @@ from service.database import only_instance
 from service.errors import StartError
 from service.lifecycle import freeze_heap
 from service.load_settings import unknown_variables
-from service.readiness import ReadinessReporter, process_checks
+from service.readiness import process_checks
+from service.readiness_reporter import ReadinessReporter
 from service.roles import ALL_ROLES, ProcessRole
 from service.settings import Settings
 from service.startup_checks import doubts, startable_settings
@@ -96,6 +97,19 @@ def serve(
         finally:
             process.tracer.stop()
             process.database.close()
+
+
+def settings_of_part(settings: Settings, role: ProcessRole) -> Settings:
+    """Return the settings of one of the processes.
+
+    The file that says that the service is ready belongs to the first process. Metrics and health of the API are at
+    `monitor_listen`, those of the coordinator and the worker at the next two ports.
+    """
+    changes: dict[str, Any] = {"ready_file": None}
+    if settings.monitor_listen is not None:
+        host, _, port = settings.monitor_listen.rpartition(":")
+        changes["monitor_listen"] = f"{host}:{int(port) + list(ProcessRole).index(role) if int(port) else 0}"
+    return settings.model_copy(update=changes)
 
 
 class _Service:

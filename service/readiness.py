@@ -1,19 +1,14 @@
-"""Readiness of a process: its checks, and reports to its starter by systemd's protocol or a file."""
+"""Readiness of a process: its checks, made together and seldom."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from time import monotonic
 from typing import Final
 
-import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -33,11 +28,6 @@ AsyncCheck = Callable[[], Awaitable[str | None]]
 _FRESH_S: Final = 1.0
 # How long one check is waited for, in seconds: less than readiness as a whole is.
 _PATIENCE_S: Final = 4.0
-_log = structlog.get_logger(__name__)
-
-_SOCKET: Final = "NOTIFY_SOCKET"
-# Seconds between two signs of life; a supervisor waits for several.
-BEAT_S: Final = 10.0
 
 
 class SharedChecks:
@@ -111,71 +101,6 @@ class SharedChecks:
         if future.cancelled() or error is not None:
             return f"the check itself failed ({type(error).__name__})"
         return future.result()
-
-
-class ReadinessReporter:
-    """Reports the state of this process to its supervisor. Errors are logged and change nothing else.
-
-    Args:
-        file: Exists while the service is ready; None: no such file. What a killed predecessor left is removed.
-
-        environment: Where systemd says how it listens; it is taken out, for it is meant for this process alone.
-    """
-
-    def __init__(self, file: Path | None, environment: MutableMapping[str, str] = os.environ) -> None:
-        self._file = file
-        self._socket = environment.pop(_SOCKET, "")
-        self._remove_file()
-
-    async def report_until(self, stop: asyncio.Event) -> None:
-        """Report that the service is ready and then, every `BEAT_S`, that it lives; after `stop`, that it stops."""
-        self.report_ready()
-        while not stop.is_set():
-            self.report_life(is_ready=True)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), BEAT_S)
-        self.report_stop()
-
-    def report_ready(self) -> None:
-        """Report that the service is ready."""
-        self._notify("READY=1")
-
-    def report_life(self, *, is_ready: bool) -> None:
-        """Report that this process lives; the file is renewed, or removed while the service is not ready."""
-        if is_ready:
-            self._touch_file()
-        else:
-            self._remove_file()
-        self._notify("WATCHDOG=1")
-
-    def report_stop(self) -> None:
-        """Report that the service stops."""
-        self._notify("STOPPING=1")
-        self._remove_file()
-
-    def _touch_file(self) -> None:
-        if self._file is None:
-            return
-        try:
-            self._file.touch(mode=0o644)
-        except OSError as error:
-            _log.warning("readiness.not-told", file=str(self._file), fault=error.strerror)
-
-    def _remove_file(self) -> None:
-        if self._file is not None:
-            with suppress(OSError):
-                self._file.unlink(missing_ok=True)
-
-    def _notify(self, message: str) -> None:
-        if not self._socket:
-            return
-        # A name that begins with @ is in the abstract namespace, which the kernel spells with a zero byte.
-        address = "\0" + self._socket[1:] if self._socket.startswith("@") else self._socket
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as link:
-                link.sendto(message.encode(), address)
-        except OSError as error:
-            _log.warning("readiness.not-told", socket=self._socket, fault=error.strerror)
 
 
 def process_checks(process: Process, authenticator: Authenticator) -> SharedChecks:

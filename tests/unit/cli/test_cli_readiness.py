@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from service import readiness
-from service.readiness import ReadinessReporter
+from service import readiness_reporter
+from service.readiness_reporter import ReadinessReporter
 from tests.support.waiting import wait_for
 
 
@@ -39,7 +39,7 @@ async def test_systemd_is_told(listener: socket.socket) -> None:
 
 async def test_the_file_lives_as_long_as_the_service_is_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a killed one left is removed; the file is there while ready, is renewed, and goes at the stop."""
-    monkeypatch.setattr(readiness, "BEAT_S", 0.01)
+    monkeypatch.setattr(readiness_reporter, "BEAT_S", 0.01)
     file, stop = tmp_path / "ready", asyncio.Event()
     file.touch()
     told = ReadinessReporter(file, {})

@@ -14,7 +14,7 @@ import pytest
 from cli.command_table import application
 from messages.requests.base import parse_request
 from messages.requests.rollout import RolloutOptions
-from service.readiness import BEAT_S
+from service.readiness_reporter import BEAT_S
 from service.settings import Settings
 from tests.support.waiting import PATIENCE_S
 from tests.unit.deploy.deploy_files import ROOT

@@ -15,7 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
-from service.role_processes import SILENCE_S, RoleProcesses, settings_of_part
+from service.process import settings_of_part
+from service.role_processes import SILENCE_S, RoleProcesses
 from service.roles import ProcessRole
 from service.settings import Settings
 from tests.support.service_process import ServiceProcess
@@ -92,7 +93,7 @@ def test_one_that_cannot_start(service: ServiceProcess) -> None:
 
 def test_a_silent_part() -> None:
     """A part that was ready and gives no sign of life for a minute is killed; one that is starting is waited for."""
-    with closing(RoleProcesses(None)) as processes:
+    with closing(RoleProcesses()) as processes:
         _kill_one(processes)
 
 
