@@ -1,7 +1,7 @@
 """Playbook set of a directory: ours, or StarlingX's of 2022 or of today; and its errors that show without Ansible.
 
-Read for each run, so that a set may be exchanged while the service runs. Nothing is executed, and no line of a file is
-quoted.
+Looked at for each run, so that a set may be exchanged while the service runs; files that have not changed are not read
+again. Nothing is executed, and no line of a file is quoted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from time import time
 from typing import Final
 
 from runner.failure_text import sentence
@@ -32,6 +34,9 @@ _REASON: Final = "prestage_reason"
 _SOFTWARE_LIST: Final = "system_controller_sw_list"
 # The release as an OSTree repository in its feed.
 _REPOSITORY: Final = "ostree_repo"
+_MARKS: Final = (_OURS, _PASSED, _REASON, _SOFTWARE_LIST, _REPOSITORY)
+# Seconds after which a file that has not changed is taken for one that is not being written.
+_SETTLED_S: Final = 2.0
 # Of a file no more is read than this, in bytes; a larger one is no playbook.
 MOST_BYTES: Final = 4 * 1024 * 1024
 # Upstream's roles of these playbooks; beside them stand hundreds of files that have nothing to do with prestage.
@@ -73,17 +78,17 @@ class PlaybookSet:
 
 def read_playbook_set(directory: Path) -> PlaybookSet:
     """Look at the playbooks in `directory`; what is missing or unreadable there says nothing."""
-    playbooks = [_text(directory / PLAYBOOKS[phase]) for phase in _STAGING]
-    is_ours = any(_OURS in text for text in playbooks)
-    texts = [] if is_ours else [*playbooks, *map(_text, role_files(directory))]
+    playbooks = [_marks(directory / PLAYBOOKS[phase]) for phase in _STAGING]
+    is_ours = any(_OURS in marks for marks in playbooks)
+    found = frozenset[str]() if is_ours else frozenset[str]().union(*playbooks, *map(_marks, role_files(directory)))
     return PlaybookSet(
         is_ours=is_ours,
         prepares=_is_file(directory / PLAYBOOKS[StepState.PREPARE]),
-        proves=is_ours and _PASSED in _text(directory / PLAYBOOKS[StepState.IMAGES]),
+        proves=is_ours and _PASSED in _marks(directory / PLAYBOOKS[StepState.IMAGES]),
         unstages=is_ours and _is_file(directory / PLAYBOOKS[StepState.UNSTAGING]),
-        takes_reason=any(_REASON in text for text in texts),
-        takes_software_list=any(_SOFTWARE_LIST in text for text in texts),
-        stages_repository=any(_REPOSITORY in text for text in texts),
+        takes_reason=_REASON in found,
+        takes_software_list=_SOFTWARE_LIST in found,
+        stages_repository=_REPOSITORY in found,
     )
 
 
@@ -100,15 +105,31 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _text(path: Path) -> str:
-    # A pipe may never be opened, and a device never end.
-    if not _is_file(path):
-        return ""
+def _marks(path: Path) -> frozenset[str]:
+    """Return which of the words that tell sets apart are in a file; one that did not change is not read again."""
     try:
-        with path.open("rb") as file:
-            return file.read(MOST_BYTES).decode("utf-8", "replace")
+        status = path.stat()
+        # A pipe may never be opened, and a device never end.
+        if not stat.S_ISREG(status.st_mode):
+            return frozenset()
+        version = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        # One that has just changed may change again within a tick of the clock of files.
+        is_settled = abs(time() - status.st_ctime) > _SETTLED_S
+        return _marks_of(path, version) if is_settled else _read_marks(path)
     except OSError:
-        return ""
+        return frozenset()
+
+
+@lru_cache(maxsize=1024)
+def _marks_of(path: Path, version: tuple[int, ...]) -> frozenset[str]:
+    del version
+    return _read_marks(path)
+
+
+def _read_marks(path: Path) -> frozenset[str]:
+    with path.open("rb") as file:
+        text = file.read(MOST_BYTES).decode("utf-8", "replace")
+    return frozenset(mark for mark in _MARKS if mark in text)
 
 
 def missing_playbooks(directory: Path) -> Iterator[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from time import time
 from typing import Any
 
 import pytest
@@ -250,3 +252,24 @@ class TestRecognition:
         (other / "main.yml").write_text("- debug: {msg: '{{ prestage_reason }}'}\n")
 
         assert not read_playbook_set(found.directory).takes_reason
+
+    def test_a_set_that_is_exchanged(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Playbooks that were exchanged show at the next look; those that stayed are not read again."""
+        monkeypatch.setattr("playbook_sets.playbook_set.time", lambda: time() + 60.0)
+        found = newer_set(tmp_path / "playbooks").directory
+        opened: list[Path] = []
+        really_open = Path.open
+
+        def note(path: Path, *arguments: Any, **options: Any) -> Any:
+            opened.append(path)
+            return really_open(path, *arguments, **options)
+
+        monkeypatch.setattr(Path, "open", note)
+        first, number = read_playbook_set(found), len(opened)
+        assert read_playbook_set(found) == first
+        assert len(opened) == number
+
+        changed = found / "prestage_sw_packages.yml"
+        Path(shutil.copy(OURS / changed.name, tmp_path)).replace(changed)
+        assert read_playbook_set(found).is_ours
+        assert opened.count(changed) == 2
