@@ -81,8 +81,10 @@ def _work(service: ServiceProcess) -> None:
     _send(service, "POST", f"{_STRATEGY}/actions", {"action": "apply"})
 
     def stands() -> bool:
-        progress = service.get(_STRATEGY)[1]["progress"]
-        return bool(progress["running"] == SLOTS and progress["complete"] + progress["failed"] == FIRST_SLOW)
+        # On a busy machine others may be left that come after the slow ones.
+        steps = service.get(f"{_STRATEGY}/steps?fields=cloud,run-state")[1]["strategy-steps"]
+        running = [step["cloud"] for step in steps if step["run-state"] == "running"]
+        return len(running) == SLOTS and all(name.endswith("-slow") for name in running)
 
     wait_for(stands, story=lambda: str(service.get(_STRATEGY)))
 

@@ -34,8 +34,8 @@ export function flight(course, view, reading) {
   const { from, to, points: all, width, slots, eta, holds, hasEnded } = course;
   const most = Math.max(1, ...all.map(point => point.flight)), roof = Math.ceil(Math.max(most, width ?? 0) * 1.14);
   const y = value => TOP + (FLIGHT - TOP) * (1 - value / roof), now = all.at(-1).flight;
-  const steps = all.map(point => `H${view.x(point.at)}V${y(point.flight).toFixed(1)}`).join("");
-  const area = `M${view.x(from)} ${y(0)}${steps}H${view.x(to)}V${y(0)}Z`;
+  const corners = all.map(point => `L${view.x(point.at)} ${y(point.flight).toFixed(1)}`).join("");
+  const area = `M${view.x(from)} ${y(0)}${corners}H${view.x(to)}V${y(0)}Z`;
   const end = eta ? [s("rect", { class: "end", x: view.x(eta.p50), width: Math.max(1, view.number(eta.p90) - view.number(eta.p50)), y: TOP, height: FLIGHT - TOP }),
     view.isNarrow ? null : s("text", { class: "endt", x: view.x(eta.p90), y: 12, "text-anchor": "end" }, "likely done")] : null;
   const shown = [...new Set([0, Math.round((width ?? most) / 2), width ?? most])];

@@ -50,9 +50,10 @@ function courseOf(page) {
   const strategy = strategyOf(page), { series } = page.own("timeline");
   if (!strategy || series?.id !== strategy.id || !series.points.length) return null;
   const { eta } = strategy.progress, hasEnded = isOver(strategy) || series.hasEnded, isActive = strategy === page.state.strategy;
+  const to = hasEnded ? series.to : Math.max(series.to, Date.now() / 1000), late = eta ? moment(eta.p90) : 0;
   return {
-    ...series, hasEnded, to: hasEnded ? series.to : Math.max(series.to, Date.now() / 1000),
-    eta: eta ? { p50: moment(eta.p50), p90: moment(eta.p90) } : null,
+    // An end that was likely before now, and did not come, is none.
+    ...series, hasEnded, to, eta: late > to ? { p50: Math.max(to, moment(eta.p50)), p90: late } : null,
     width: strategy["max-parallel-subclouds"], slots: isActive && !hasEnded ? sumOfSlots(page.state.workers) : null,
   };
 }
