@@ -227,6 +227,10 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
                 "cli.reading_commands:show_subcloud",
                 "Show a subcloud, with the fingerprints of its recorded SSH host keys.",
             ),
+            "set": CommandPlace(
+                "client.inventory_commands:set_site",
+                "Put a site into another group, or change its description or location.",
+            ),
             "prestage": CommandPlace(
                 "client.inventory_commands:prestage", "Stage a release on one site at once, without a strategy."
             ),

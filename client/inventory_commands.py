@@ -1,4 +1,4 @@
-"""`prestager subcloud list`, `prestage`, `prestages`, `labels` and `prestager group`: sites and groups over the API."""
+"""`prestager subcloud list`, `set`, `prestage`, `prestages`, `labels` and `prestager group`, over the API."""
 
 from __future__ import annotations
 
@@ -145,6 +145,22 @@ def prestage(  # noqa: PLR0913, PLR0917 - options of the shell
 
 
 @client_command
+def set_site(
+    invocation: Invocation,
+    subcloud: Site,
+    group: Annotated[str | None, typer.Option(help="Group that it belongs to from now on: name or id.")] = None,
+    description: Annotated[str | None, typer.Option(help="Shown to all who look at the site.")] = None,
+    location: Annotated[str | None, typer.Option(help="Where it is.")] = None,
+) -> None:
+    """Put a site into another group, or change its description or location."""
+    body = {"group_id": group, "description": description, "location": location}
+    _require_change(body)
+    changed = invocation.api.change("PATCH", _SUBCLOUDS, subcloud, body=body)
+    say(f"{changed['name']} is changed; strategies that are created from now on follow it.")
+    print_records([changed], _SITES, invocation.form, "name")
+
+
+@client_command
 def list_prestages(
     invocation: Invocation,
     subcloud: Annotated[
@@ -216,13 +232,17 @@ def set_group(  # noqa: PLR0913, PLR0917 - options of the shell
 ) -> None:
     """Change a group of sites: how strategies go through it, its description or its name. It asks before a new name."""
     body = _group_body(apply_type, max_parallel, description, name)
-    if not any(value is not None for value in body.values()):
-        raise SurroundingsError("Nothing to change: give at least one option. See: prestager group set --help")
+    _require_change(body)
     if name is not None:
         confirm(f"Rename group {group} to {name}? Scripts that give its old name will not find it.", is_given=yes)
     changed = invocation.api.change("PATCH", GROUPS, group, body=body)
     say(f"Group {changed['name']} is changed; strategies that are created from now on follow it.")
     print_record(_counted(invocation, changed), _GROUP_FIELDS, invocation.form, "name")
+
+
+def _require_change(body: Record) -> None:
+    if all(value is None for value in body.values()):
+        raise SurroundingsError("Nothing to change: give at least one option; --help lists them.")
 
 
 def _group_body(

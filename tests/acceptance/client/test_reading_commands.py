@@ -114,12 +114,19 @@ def test_sites_and_groups(shell: OperatorShell) -> None:
 
 
 def test_a_group_from_begin_to_end(shell: OperatorShell) -> None:
-    """A group is created, found under its name, and deleted after a question, which a script answers with --yes."""
+    """A group is created, gets a site and loses it, and is deleted after a question, which --yes answers."""
     created = shell.run("group", "create", "night", "--description", "Sites of the night", "-o", "json")
+    moved = shell.run("subcloud", "set", "edge-1", "--group", "night")
+    members = shell.run("subcloud", "list", "--group", "night", "-o", "name")
+    full = shell.run("group", "delete", "night", "--yes")
+    back = shell.run("subcloud", "set", "edge-1", "--group", "Default")
     unasked = shell.run("group", "delete", "night")
     deleted = shell.run("group", "delete", "night", "--yes")
 
     assert ("night", 0) == (created.json["name"], created.json["subcloud_count"]), created.err
+    assert [(0, 0), "edge-1\n"] == [(moved.code, back.code), members.out], moved.err
+    assert (1, True) == (full.code, "not empty" in full.err)
+    assert 2 == shell.run("subcloud", "set", "edge-1").code
     assert (2, True) == (unasked.code, "Give --yes" in unasked.err)
     assert (0, "Group night is deleted.\n") == (deleted.code, deleted.err)
     assert shell.run("group", "show", "night").code == 1

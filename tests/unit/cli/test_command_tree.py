@@ -101,6 +101,7 @@ prestager subcloud labels <subcloud>! <label> --remove=* --server= --context= --
 prestager subcloud list --group= --subcloud= --selector= --state=* --outcome=* --class=* --problem={options}
 prestager subcloud prestage <subcloud>! --release= --force --for-sw-deploy --password-file={options}
 prestager subcloud prestages --subcloud= --limit={options}
+prestager subcloud set <subcloud>! --group= --description= --location={options}
 prestager subcloud set-host-key <ref>! <file>
 prestager subcloud show <ref>!{options}
 prestager subcloud unstage <ref>! --release=! --no-wait
