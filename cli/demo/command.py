@@ -24,6 +24,7 @@ from client.strategy_queries import ACTIVE, TYPE
 from demo.sites_content import QUICK_SITE_NAMES, SITE_NAMES, DemoOutcome, Expected, build_fleet
 from service.controller import ended_in_order
 from service.errors import CommandError
+from statemachine.rollout import RolloutMode
 from statemachine.states import MOVING_STRATEGIES, StepState, StrategyState
 
 _DIRECTORY: Final = Path(__file__).parents[2] / "var" / "demo"
@@ -130,8 +131,13 @@ def _register(console: Console, place: Workplace, inventory: Path, settings: Map
 
 def _start(console: Console, api: ApiClient, password: str) -> list[dict[str, str]]:
     """Start a strategy over the whole fleet, and return the sites that it leaves out."""
-    console.print("POST /v1.0/sw-update-strategy: prestage every site, batch by batch")
-    body = {"type": TYPE, "sysadmin_password": b64encode(password.encode()).decode()}
+    console.print("POST /v1.0/sw-update-strategy: prestage every site, the next one of a group when one has ended")
+    body = {
+        "type": TYPE,
+        "sysadmin_password": b64encode(password.encode()).decode(),
+        # In stages two cores would wait for the sites of a serial group, one after the other.
+        "rollout": {"mode": RolloutMode.WINDOW},
+    }
     excluded: list[dict[str, str]] = api.change("POST", ACTIVE, body=body)["excluded-subclouds"]
     console.print('POST /v1.0/sw-update-strategy/actions: {"action": "apply"}')
     api.change("POST", ACTIVE, "actions", body={"action": "apply"})

@@ -49,7 +49,7 @@ def test_the_quick_demonstration(tmp_path: Path) -> None:
     assert 0 == done.returncode, done.stdout + done.stderr
     assert "Every site and the strategy ended as expected." in done.stdout
     assert "Each is behind an SSH server of its own" in done.stdout
-    assert "stage 3  edge-08  failed: " in done.stdout
+    assert "stage 2  edge-08  failed: " in done.stdout
     # Its password is another one.
     assert "unreachable: the site refused the login sysadmin@127.20.0.3 with this password" in done.stdout
     rows = site_rows(done.stdout)
@@ -78,7 +78,7 @@ def test_the_whole_demonstration(tmp_path: Path) -> None:
 
     assert 0 == done.returncode, done.stdout + done.stderr
     assert "Every site and the strategy ended as expected." in done.stdout
-    assert "stage 4  edge-08  failed: " in done.stdout
+    assert "stage 2  edge-08  failed: " in done.stdout
     assert 12 == len(site_rows(done.stdout))
 
 
