@@ -56,6 +56,7 @@ _PREVIEWED_STAGE: Final = (
 _PREVIEWED: Final = (
     ShownField(key="release", title="release"),
     ShownField(key="sites", title="sites"),
+    ShownField(key="max-parallel-subclouds", title="most at once"),
     ShownField(key="rollout", title="rollout"),
     ShownField(key="expected", title="likely takes", whole=_expected_text),
     ShownField(key="excluded-subclouds", title="left out", text=excluded_text),

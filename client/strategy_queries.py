@@ -121,7 +121,7 @@ STRATEGY_FIELDS: Final = (
     ShownField(key="limit-reached", title="ended by"),
     ShownField(key="extra-args.prestage-software-version", title="release"),
     ShownField(key="progress", title="sites", text=counts_text),
-    ShownField(key="progress", title="likely end", text=end_text),
+    ShownField(key="progress", title="pace and end", text=end_text),
     ShownField(key="subcloud-apply-type", title="apply type"),
     ShownField(key="max-parallel-subclouds", title="most at once"),
     ShownField(key="stop-on-failure", title="stops on failure"),
