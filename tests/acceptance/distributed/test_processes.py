@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.request import urlopen
 
+import psutil
 import pytest
 
+from service.roles import ALL_ROLES
 from tests.support.imported_sites import READY, import_sites_at
 from tests.support.installation_processes import InstallationProcesses, new_installation
 from tests.support.journal_playbooks import journal_lines, write_playbooks
@@ -70,6 +72,26 @@ def begin(installation: InstallationProcesses, tmp_path: Path) -> Callable[[int]
 def state(installation: InstallationProcesses) -> Any:
     """Return the strategy's state."""
     return installation.api.get(STRATEGY)[1]["state"]
+
+
+def test_a_strategy_runs_over_forked_processes(
+    installation: InstallationProcesses, begin: Callable[[int], None], tmp_path: Path
+) -> None:
+    """A strategy goes through the processes of `prestager up --split` while its coordinator and worker are killed."""
+    installation.api.start("up --split")
+    begin(3)
+    children = psutil.Process(installation.api.pid).children
+    # In the order of their start: API, coordinator, worker.
+    _, *victims = sorted(children(), key=lambda child: (child.create_time(), child.pid))
+    for victim in victims:
+        wait_for(lambda: journal_lines(tmp_path / "journal"), END_S, installation.story)
+        victim.kill()
+        wait_for(lambda: len(children()) == len(ALL_ROLES), END_S, installation.story)
+    wait_for(lambda: state(installation) != "applying", END_S, installation.story)
+
+    assert "complete" == state(installation)
+    assert [] == [line for line in journal_lines(tmp_path / "journal") if line.startswith("overlap")]
+    assert 0 == installation.api.stop()
 
 
 @pytest.mark.quick
