@@ -23,7 +23,7 @@ faults: ## Kill, freeze and restart everything, many times: a quarter of an hour
 	@bin/setup test
 	@PRESTAGER_FAULT_ROUNDS=long PRESTAGER_FAULT_PRELOAD=$(or $(PRELOAD),true) .venv/bin/python -m pytest -m faults -n 2 --dist worksteal -q
 
-e2e: ## Prestage 25 sites over SSH, RabbitMQ, PostgreSQL and a registry, and the whole demonstration: minutes
+e2e: ## Prestage 25 sites over SSH, RabbitMQ, PostgreSQL and a registry, the whole demonstration, benchmarks in small: minutes
 	@bin/setup test
 	@.venv/bin/python -m pytest -m e2e -q
 

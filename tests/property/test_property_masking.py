@@ -120,7 +120,7 @@ def is_ordinary(secret: str) -> bool:
 
 
 @pytest.mark.parametrize("encode", ENCODERS.values(), ids=ENCODERS)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(secret=st.one_of(SECRETS, NASTY_SECRETS))
 @example(secret="pa ss'w\"\\örd-1")
 @example(secret="p/w+d?&<x>'1\u2028")
@@ -131,7 +131,7 @@ def test_every_spelling(encode: Encoder, secret: str) -> None:
     check(secret, encode, Masker([secret]).text(f"{BEFORE}{encode(secret)}{AFTER}"))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(secret=SECRETS, names=st.lists(st.sampled_from(sorted(ENCODERS)), min_size=2, max_size=3))
 @example(secret="000001\u00a12", names=["encodeURIComponent", "shell, backslashes"])
 @example(secret="000001\u20ac2", names=["encodeURIComponent", "shell, backslashes"])
@@ -149,7 +149,7 @@ def test_one_spelling_within_another(secret: str, names: Sequence[str]) -> None:
     check(secret, encode, Masker([secret]).text(f"{BEFORE}{encode(secret)}{AFTER}"))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(
     secret=SECRETS,
     name=st.sampled_from(sorted(ENCODERS)),
@@ -171,7 +171,7 @@ def test_a_text_that_is_cut(secret: str, name: str, cuts: Sequence[float], break
     check(secret, ENCODERS[name], masked)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(text=st.text(max_size=300), cuts=st.lists(st.integers(0, 300), max_size=5))
 def test_what_is_no_secret_stays(text: str, cuts: Sequence[int]) -> None:
     """A text without the secret comes out as it was, in whatever pieces."""

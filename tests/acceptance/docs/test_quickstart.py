@@ -130,6 +130,7 @@ def test_the_blocks_work_as_printed(checkout: Checkout) -> None:
     assert [] == checkout.processes()
 
 
+@pytest.mark.e2e
 @pytest.mark.timeout(LONGEST_S + 30)
 def test_the_requests_work_as_printed(checkout: Checkout) -> None:
     """The blocks with curl of api.md do the same with the sites and the service of the quickstart."""

@@ -95,7 +95,7 @@ class PostgresBackups(Backups):
         subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.e2e)])
 def backups(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backups]:
     """Give the backups of each kind of database."""
     if request.param == "sqlite":

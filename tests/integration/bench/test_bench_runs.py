@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+# Benchmarks have a command of their own, and so has this look at whether they run.
+pytestmark = pytest.mark.e2e
 _PATIENCE_S = 600.0
 
 
