@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, literal_column, select, update
+from sqlalchemy import Connection, and_, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db.database import Database
@@ -27,6 +27,10 @@ from db.schema import (
     heartbeats,
     preparations,
     runs,
+    step_has_begun,
+    step_is_in_flight,
+    step_is_initial,
+    step_is_open,
     steps,
     strategies,
     strategy_is_active,
@@ -46,7 +50,6 @@ from statemachine.states import (
     STRATEGY_TYPES,
     RunOutcome,
     RunState,
-    StepState,
     StrategyState,
 )
 
@@ -66,12 +69,9 @@ _NOT_APPLIED: Final = "not applied"
 _TOO_FEW: Final = "too few sites have ended"
 _NOT_MADE: Final = "the coordinator has not made one yet, or not in the last two minutes"
 
-_IS_OPEN: Final = steps.c.finished_at.is_(None)
-# In the words of the partial indexes.
-_INITIAL: Final[ColumnElement[str]] = literal_column(f"'{StepState.INITIAL}'")
-_WAITS: Final = and_(_IS_OPEN, steps.c.state == _INITIAL, steps.c.run_id.is_(None))
-_IN_FLIGHT: Final = and_(_IS_OPEN, literal_column("(steps.run_id IS NOT NULL OR steps.preparing)"))
-_PARKED: Final = and_(_IS_OPEN, steps.c.state != _INITIAL, steps.c.run_id.is_(None))
+_WAITS: Final = and_(step_is_open, step_is_initial, steps.c.run_id.is_(None))
+_IN_FLIGHT: Final = and_(step_is_open, step_is_in_flight)
+_PARKED: Final = and_(step_is_open, step_has_begun, steps.c.run_id.is_(None))
 # Outcomes of runs that say how long a phase takes, and whether its site went on.
 _TELLING: Final = {RunOutcome.SUCCEEDED: True, RunOutcome.SKIPPED: False, RunOutcome.FAILED: False}
 # Built once, for each answer about a strategy reads it.

@@ -21,14 +21,13 @@ from sqlalchemy import (
     exists,
     func,
     insert,
-    literal_column,
     or_,
     select,
     update,
 )
 
 from db.runs import lock_runs_of
-from db.schema import database_now, holds, preparations, runs, steps, strategies
+from db.schema import database_now, holds, preparations, runs, step_is_in_flight, step_is_open, steps, strategies
 from db.unit_of_work import UnitOfWork
 from messages.event_types import CANCEL_REQUESTED, HOLD_ENDED, HOLD_OPENED, CancelRequested, HoldEnded, HoldOpened
 from messages.queues import CANCEL_RUNS
@@ -38,12 +37,11 @@ from statemachine.states import SHARED_PHASES, PreparationState, RunOutcome, Run
 _IS_OPEN: Final = holds.c.ended_at.is_(None)
 # In the words of a partial index, then those of the rows of it that have a run.
 _HAS_RUN: Final = and_(
-    steps.c.finished_at.is_(None),
-    literal_column("(steps.run_id IS NOT NULL OR steps.preparing)"),
+    step_is_open,
+    step_is_in_flight,
     steps.c.run_id.is_not(None),
 )
 _OTHER: Final = steps.alias("other")
-_IS_OPEN_STEP: Final = steps.c.finished_at.is_(None)
 _IS_MARKED: Final = steps.c.cancel_requested_at.is_not(None)
 _OF_SITE: Final = holds.c.step_id.is_not(None)
 _SHOWN: Final = (*holds.c, steps.c.subcloud_name)
@@ -226,7 +224,7 @@ def can_move(strategy: ColumnElement[Any]) -> ColumnElement[bool]:
         steps.c.state != StepState.INITIAL,
         steps.c.stage == open_stage,
     )
-    return and_(steps.c.strategy_id == strategy, _IS_OPEN_STEP, or_(is_in_flight, and_(may_begin, ~is_held())))
+    return and_(steps.c.strategy_id == strategy, step_is_open, or_(is_in_flight, and_(may_begin, ~is_held())))
 
 
 def is_held() -> ColumnElement[bool]:
@@ -314,14 +312,14 @@ def request_cancel(work: UnitOfWork, which: ColumnElement[bool], *, by: str, gra
 
         grace_s: Seconds from the request to end to the end by force; None: the worker's default.
     """
-    lock_runs_of(work.connection, and_(_IS_OPEN_STEP, which))
+    lock_runs_of(work.connection, and_(step_is_open, which))
     work.connection.execute(
         update(steps)
-        .where(_IS_OPEN_STEP, ~_IS_MARKED, which)
+        .where(step_is_open, ~_IS_MARKED, which)
         .values(cancel_requested_at=hold_clock(work.connection), cancel_requested_by=by)
     )
     withdraw_runs(work, and_(_IS_MARKED, which))
-    marked = select(steps.c.id).where(_IS_OPEN_STEP, _IS_MARKED, which)
+    marked = select(steps.c.id).where(step_is_open, _IS_MARKED, which)
     work.connection.execute(
         update(runs)
         .where(
@@ -348,5 +346,5 @@ def _unwanted_preparations(which: ColumnElement[bool]) -> Select[Any]:
     return select(preparations.c.id).where(
         preparations.c.state == PreparationState.RUNNING,
         ~is_needed,
-        exists().where(is_owner, _IS_OPEN_STEP, _IS_MARKED, which),
+        exists().where(is_owner, step_is_open, _IS_MARKED, which),
     )

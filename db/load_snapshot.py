@@ -27,7 +27,18 @@ from sqlalchemy import (
 )
 
 from db.load_strategy import AnyRow, load_strategy
-from db.schema import database_now, preparations, runs, step_is_held_alone, steps, strategies, subclouds
+from db.schema import (
+    database_now,
+    preparations,
+    runs,
+    step_has_begun,
+    step_is_held_alone,
+    step_is_initial,
+    step_is_open,
+    steps,
+    strategies,
+    subclouds,
+)
 from db.site_records import site_records
 from statemachine.admission import Places, admits, is_stopped_by_budget
 from statemachine.failure_classes import class_of_code
@@ -42,7 +53,6 @@ from statemachine.states import (
     ManagementState,
     PreparationState,
     RunState,
-    StepState,
 )
 
 _RUN_COLUMNS: Final = (
@@ -101,10 +111,7 @@ _MANAGEMENT_STATE: Final = (
     .scalar_subquery()
     .label("management_state")
 )
-_IS_OPEN: Final = steps.c.finished_at.is_(None)
 # Literals, for a partial index is used only when its condition is known without parameters.
-_IS_INITIAL: Final = steps.c.state == literal_column(f"'{StepState.INITIAL}'")
-_HAS_BEGUN: Final = steps.c.state != literal_column(f"'{StepState.INITIAL}'")
 _NO_RUN_YET: Final = steps.c.run_id.is_(None)
 _STANDALONE: Final = steps.c.strategy_id.is_(None)
 _IS_FIRST: Final[ColumnElement[bool]] = literal_column("steps.position < 0")
@@ -135,7 +142,7 @@ def _ended_run() -> ColumnElement[bool]:
 def _not_started() -> Select[Any]:
     """Select the steps that have not started and have no run."""
     return select(*_STEP_COLUMNS, _MANAGEMENT_STATE, *_NO_RUN, null().label("preparation_id")).where(
-        _IS_OPEN, _IS_INITIAL, _NO_RUN_YET
+        step_is_open, step_is_initial, _NO_RUN_YET
     )
 
 
@@ -146,24 +153,24 @@ def _step_queries() -> Sequence[Select[Any]]:
         preparations.c.from_version == steps.c.from_version,
         preparations.c.state == PreparationState.RUNNING,
     )
-    needs_preparation = and_(_IS_OPEN, _NO_RUN_YET, _HAS_BEGUN, steps.c.state.in_(SHARED_PHASES))
+    needs_preparation = and_(step_is_open, _NO_RUN_YET, step_has_begun, steps.c.state.in_(SHARED_PHASES))
     not_started = _not_started()
     without_run = select(*_STEP_COLUMNS, _NOT_ASKED, *_NO_RUN, null().label("preparation_id"))
     waiting = without_run.where(needs_preparation)
-    parked = without_run.where(_IS_OPEN, _NO_RUN_YET, _HAS_BEGUN, steps.c.state.in_(_PARKING_PHASES))
+    parked = without_run.where(step_is_open, _NO_RUN_YET, step_has_begun, steps.c.state.in_(_PARKING_PHASES))
     with_run = select(*_STEP_COLUMNS, _NOT_ASKED, *_RUN_COLUMNS, runs.c.preparation_id)
     of_step = with_run.select_from(steps.outerjoin(runs, runs.c.id == steps.c.run_id))
     # Without a run, or with one that no worker has claimed.
-    marked = of_step.where(_IS_OPEN, _IS_MARKED, or_(_NO_RUN_YET, runs.c.state == RunState.QUEUED))
+    marked = of_step.where(step_is_open, _IS_MARKED, or_(_NO_RUN_YET, runs.c.state == RunState.QUEUED))
     # Such that the state is looked at after the join: where statistics say that there are no queued runs, all runs are
     # read for each step.
-    queued = of_step.where(_IS_OPEN, func.coalesce(runs.c.state, "") == RunState.QUEUED)
+    queued = of_step.where(step_is_open, func.coalesce(runs.c.state, "") == RunState.QUEUED)
     return (
         # Ended runs of steps, and of preparations, whose step is then null. That the step is open is no condition of
         # the join: where statistics say that none is in flight, the partial index of those is read whole for each run.
         with_run.select_from(
             runs.outerjoin(steps, and_(steps.c.id == runs.c.step_id, steps.c.run_id == runs.c.id))
-        ).where(_ended_run(), or_(and_(steps.c.id.is_not(None), _IS_OPEN), runs.c.preparation_id.is_not(None))),
+        ).where(_ended_run(), or_(and_(steps.c.id.is_not(None), step_is_open), runs.c.preparation_id.is_not(None))),
         not_started.where(_STANDALONE),
         not_started.where(steps.c.strategy_id == _MOVING, steps.c.stage == _STARTING_STAGE),
         # Of a sliding window: those that were put first come before all others of any stage.
@@ -189,7 +196,7 @@ def _preparation_queries() -> Sequence[Select[Any]]:
     return (
         _WHOLE_PREPARATION.select_from(_PREPARATION_RUNS).where(preparations.c.strategy_id == _MOVING),
         _WHOLE_PREPARATION.select_from(of_steps.outerjoin(runs, runs.c.id == preparations.c.run_id)).where(
-            _STANDALONE, _IS_OPEN, _NO_RUN_YET, _HAS_BEGUN
+            _STANDALONE, step_is_open, _NO_RUN_YET, step_has_begun
         ),
         _WHOLE_PREPARATION.select_from(runs.join(preparations, preparations.c.run_id == runs.c.id)).where(_ended_run()),
     )
@@ -201,7 +208,13 @@ _PREPARATIONS: Final = union_all(*_preparation_queries())
 # No minimum: PostgreSQL reads all that have not started for it.
 _NEXT_STAGE: Final = (
     select(steps.c.stage)
-    .where(_IS_OPEN, _IS_INITIAL, _NO_RUN_YET, steps.c.strategy_id == _MOVING, steps.c.stage > bindparam("after_stage"))
+    .where(
+        step_is_open,
+        step_is_initial,
+        _NO_RUN_YET,
+        steps.c.strategy_id == _MOVING,
+        steps.c.stage > bindparam("after_stage"),
+    )
     .order_by(steps.c.stage)
     .limit(1)
 )
@@ -214,7 +227,7 @@ _CANDIDATES: Final = (
 _WHOLE_STEP: Final = select(*_STEP_COLUMNS, subclouds.c.management_state, *_RUN_COLUMNS).select_from(
     steps.outerjoin(subclouds, subclouds.c.id == steps.c.subcloud_id).outerjoin(runs, runs.c.id == steps.c.run_id)
 )
-_ALL_STEPS: Final = _WHOLE_STEP.where(_IS_OPEN).order_by(steps.c.id)
+_ALL_STEPS: Final = _WHOLE_STEP.where(step_is_open).order_by(steps.c.id)
 _ONE_STEP: Final = _WHOLE_STEP.where(steps.c.id == bindparam("wanted_step"))
 _ONE_PREPARATION: Final = (
     _WHOLE_PREPARATION.select_from(_PREPARATION_RUNS)
@@ -238,7 +251,7 @@ _ALL_PREPARATIONS: Final = (
     .where(
         or_(
             strategies.c.state.in_(MOVING_STRATEGIES),
-            and_(steps.c.id.is_not(None), _IS_OPEN),
+            and_(steps.c.id.is_not(None), step_is_open),
             preparations.c.state == PreparationState.RUNNING,
         )
     )

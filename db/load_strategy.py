@@ -19,12 +19,20 @@ from sqlalchemy import (
     case,
     exists,
     func,
-    literal_column,
     or_,
     select,
 )
 
-from db.schema import holds, steps, strategies, strategy_is_active, strategy_stages
+from db.schema import (
+    holds,
+    step_has_begun,
+    step_is_in_flight,
+    step_is_open,
+    steps,
+    strategies,
+    strategy_is_active,
+    strategy_stages,
+)
 from statemachine.rollout import BETWEEN_STAGES, OnBudget, OnPrepareFailure, OnTimeLimit, RolloutMode, StepOutcome
 from statemachine.snapshot import EndedStage, HoldView, StrategyView
 from statemachine.states import MOVING_STRATEGIES, StepState
@@ -34,16 +42,12 @@ from statemachine.time_limits import STRATEGY_LIMIT, held_time
 AnyRow = Row[*tuple[Any, ...]]
 
 _OF_STRATEGY: Final = steps.c.strategy_id == bindparam("of_strategy", type_=steps.c.strategy_id.type)
-_IS_OPEN: Final = steps.c.finished_at.is_(None)
-# Literals, for a partial index is used only when its condition is known without parameters.
-_HAS_BEGUN: Final = steps.c.state != literal_column(f"'{StepState.INITIAL}'")
-_IS_IN_FLIGHT: Final[ColumnElement[bool]] = literal_column("(steps.run_id IS NOT NULL OR steps.preparing)")
 
 
 def _strategy_query() -> Select[Any]:
     """Select the active strategy with aggregates of its steps."""
     of_strategy = steps.c.strategy_id == strategies.c.id
-    first_open = select(steps.c.stage).where(of_strategy, _IS_OPEN).order_by(steps.c.stage).limit(1)
+    first_open = select(steps.c.stage).where(of_strategy, step_is_open).order_by(steps.c.stage).limit(1)
     last_failed = (
         select(steps.c.stage)
         .where(of_strategy, steps.c.state == StepState.FAILED)
@@ -53,8 +57,8 @@ def _strategy_query() -> Select[Any]:
     aborted = _is_any(steps.c.stage, of_strategy, steps.c.state == StepState.ABORTED)
     # Each branch in the words of a partial index.
     begun = or_(
-        _is_any(steps.c.stage, of_strategy, _IS_OPEN, _IS_IN_FLIGHT),
-        _is_any(steps.c.state, of_strategy, _IS_OPEN, _HAS_BEGUN, steps.c.run_id.is_(None)),
+        _is_any(steps.c.stage, of_strategy, step_is_open, step_is_in_flight),
+        _is_any(steps.c.state, of_strategy, step_is_open, step_has_begun, steps.c.run_id.is_(None)),
     )
     was_held = exists().where(holds.c.strategy_id == strategies.c.id)
     moves = strategies.c.state.in_(MOVING_STRATEGIES)
@@ -125,8 +129,8 @@ _STAGES: Final = select(
     .select_from(steps)
     .where(
         and_(steps.c.strategy_id == strategy_stages.c.strategy_id, steps.c.stage == strategy_stages.c.stage),
-        _IS_OPEN,
-        _IS_IN_FLIGHT,
+        step_is_open,
+        step_is_in_flight,
     )
     .correlate(strategy_stages)
     .scalar_subquery()

@@ -27,20 +27,27 @@ from sqlalchemy import (
 
 from db.load_strategy import AnyRow
 from db.read_queries import Row
-from db.schema import holds, runs, step_is_held_alone, steps, strategies
+from db.schema import (
+    holds,
+    runs,
+    step_has_begun,
+    step_is_held_alone,
+    step_is_in_flight,
+    step_is_initial,
+    step_is_open,
+    steps,
+    strategies,
+)
 from statemachine.rollout import RolloutMode, StageProgress, StepProgress, StrategyProgress
 from statemachine.states import RunState, StepState
 
 # Names of sites that an answer lists where there may be as many as a stage has.
 _NAMED: Final = 10
 _OF: Final[BindParameter[Any]] = bindparam("of_strategies", expanding=True)
-# In the words of the partial indexes; literals, for SQLite uses one only when its condition is known beforehand.
-_IS_OPEN: Final = steps.c.finished_at.is_(None)
-_INITIAL: Final[ColumnElement[str]] = literal_column(f"'{StepState.INITIAL}'")
-_IN_FLIGHT: Final = and_(_IS_OPEN, literal_column("(steps.run_id IS NOT NULL OR steps.preparing)"))
-_WITHOUT_RUN: Final = and_(_IS_OPEN, steps.c.state != _INITIAL, steps.c.run_id.is_(None))
+_IN_FLIGHT: Final = and_(step_is_open, step_is_in_flight)
+_WITHOUT_RUN: Final = and_(step_is_open, step_has_begun, steps.c.run_id.is_(None))
 _PUT_BACK: Final = and_(
-    _IS_OPEN, steps.c.state == _INITIAL, steps.c.run_id.is_(None), literal_column("steps.updated_at IS NOT NULL")
+    step_is_open, step_is_initial, steps.c.run_id.is_(None), literal_column("steps.updated_at IS NOT NULL")
 )
 
 # What a row of the counts is about.
@@ -72,7 +79,7 @@ def _counts() -> CompoundSelect[Any]:
         select(kind(_WAITING), strategy, word, count, null())
         .where(of_strategies, _WITHOUT_RUN)
         .group_by(strategy, "word"),
-        select(kind(_OPEN), strategy, null(), count, null()).where(of_strategies, _IS_OPEN).group_by(strategy),
+        select(kind(_OPEN), strategy, null(), count, null()).where(of_strategies, step_is_open).group_by(strategy),
         select(kind(_CURRENT), strategy, null(), steps.c.run_id, null()).where(
             of_strategies, _IN_FLIGHT, steps.c.run_id.is_not(None)
         ),
@@ -94,7 +101,12 @@ _MINE: Final = steps.c.strategy_id == strategies.c.id
 _MOMENTS: Final = select(
     strategies.c.id,
     strategies.c.created_at,
-    select(steps.c.stage).where(_MINE, _IS_OPEN).order_by(steps.c.stage).limit(1).scalar_subquery().label("open_stage"),
+    select(steps.c.stage)
+    .where(_MINE, step_is_open)
+    .order_by(steps.c.stage)
+    .limit(1)
+    .scalar_subquery()
+    .label("open_stage"),
     select(func.min(steps.c.started_at, type_=_MOMENT))
     .where(_MINE, steps.c.started_at.is_not(None))
     .scalar_subquery()
@@ -115,7 +127,7 @@ _IN_STAGE: Final = steps.c.stage == bindparam("of_stage", type_=steps.c.stage.ty
 _ANY_STATE: Final = steps.c.state.in_([literal_column(f"'{state}'") for state in StepState])
 _STAGE_SIZE: Final = select(
     select(func.count()).where(_ONE, _ANY_STATE, _IN_STAGE).scalar_subquery().label("total"),
-    select(func.count()).where(_ONE, _IS_OPEN, _IN_STAGE).scalar_subquery().label("open"),
+    select(func.count()).where(_ONE, step_is_open, _IN_STAGE).scalar_subquery().label("open"),
 )
 
 

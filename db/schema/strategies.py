@@ -201,6 +201,13 @@ _partial_index(
     (steps.c.strategy_id, steps.c.updated_at),
 )
 
+# Conditions of steps in the words of these indexes; literals, for SQLite uses a partial index only when its condition
+# is known without parameters.
+step_is_open: Final[ColumnElement[bool]] = steps.c.finished_at.is_(None)
+step_is_initial: Final[ColumnElement[bool]] = steps.c.state == literal_column("'initial'")
+step_has_begun: Final[ColumnElement[bool]] = steps.c.state != literal_column("'initial'")
+step_is_in_flight: Final[ColumnElement[bool]] = literal_column("(steps.run_id IS NOT NULL OR steps.preparing)")
+
 # What the fingerprints of a strategy's steps stand for.
 problems: Final = Table(
     "problems",
