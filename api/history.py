@@ -120,8 +120,8 @@ async def retry(request: web.Request) -> web.Response:
 def _with_counts(connection: Connection, rows: list[Row]) -> list[HistoricStrategy]:
     ids = [row["id"] for row in rows]
     states, progress = step_counts(connection, ids), step_progress(connection, ids)
-    expected = read_forecasts(connection, rows)
     held, retries = open_holds(connection, ids), read_queries.retries_of(connection, ids)
+    expected = read_forecasts(connection, rows, held)
     return [
         past_strategy_resource(
             {**row, "retried_by": retries.get(row["id"], [])},

@@ -49,10 +49,10 @@ async def show(request: web.Request) -> web.Response:
         if row is None or wanted not in {None, row["type"]}:
             raise strategy_not_found(wanted)
         counted = step_progress(connection, [row["id"]])[row["id"]]
-        progress = progress_resource(
-            counted, blocking_sites(connection, row), read_forecasts(connection, [row])[row["id"]]
-        )
-        return encode(counted_strategy_resource(row, progress, open_holds(connection, [row["id"]])))
+        holds = open_holds(connection, [row["id"]])
+        expected = read_forecasts(connection, [row], holds)[row["id"]]
+        progress = progress_resource(counted, blocking_sites(connection, row), expected)
+        return encode(counted_strategy_resource(row, progress, holds))
 
     return await database_response(request, read)
 

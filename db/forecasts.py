@@ -7,13 +7,13 @@ is read from the partial indexes of the steps that are worked on or wait, and fr
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, bindparam, func, select, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db.database import Database
@@ -84,6 +84,8 @@ _KEPT: Final = select(forecasts, database_now().label("now")).where(
 class Forecast:
     """Likely end of a strategy.
 
+    In the row it is that of the strategy without its holds and gates, which answers read anew: see `read_forecasts`.
+
     Attributes:
         ends: Moments that come before the end in 10, 50 and 90 of 100 cases; None: see `missing`.
 
@@ -100,24 +102,52 @@ class Forecast:
     usual: Mapping[str, float] = field(default_factory=dict)
 
 
-def read_forecasts(connection: Connection, strategies: Sequence[Row]) -> dict[int, Forecast | None]:
-    """Return the forecast of each strategy by its id; None for one that has ended."""
+def read_forecasts(
+    connection: Connection, strategies: Sequence[Row], holds: Sequence[RowMapping]
+) -> dict[int, Forecast | None]:
+    """Return the forecast of each strategy by its id; None for one that has ended.
+
+    Args:
+        connection: Reads the rows of the forecasts.
+
+        strategies: The strategies.
+
+        holds: Their open holds but those of single sites: `db.holds.open_holds`.
+    """
     going_on = [row["id"] for row in strategies if row["finished_at"] is None and row["deleted_at"] is None]
     found: dict[int, Forecast | None] = {row["id"]: None for row in strategies}
     if not going_on:
         return found
     rows = {row.strategy_id: row for row in connection.execute(_KEPT, {"of_strategies": going_on})}
-    states = {row["id"]: row["state"] for row in strategies}
+    by_id = {row["id"]: row for row in strategies}
     for strategy_id in going_on:
         row = rows.get(strategy_id)
-        if states[strategy_id] == StrategyState.INITIAL:
+        if by_id[strategy_id]["state"] == StrategyState.INITIAL:
             found[strategy_id] = Forecast(missing=_NOT_APPLIED)
         elif row is None or row.now - row.made_epoch > _STALE_S:
             found[strategy_id] = Forecast(missing=_NOT_MADE)
         else:
             ends = None if row.p10_at is None else (row.p10_at, row.p50_at, row.p90_at)
-            found[strategy_id] = Forecast(ends=ends, missing=row.missing, pace=row.pace, usual=row.usual)
+            made = Forecast(ends=ends, missing=row.missing, pace=row.pace, usual=row.usual)
+            found[strategy_id] = _held_back(made, by_id[strategy_id], holds)
     return found
+
+
+def _held_back(made: Forecast, strategy: Row, holds: Iterable[RowMapping]) -> Forecast:
+    """Return the forecast without an end, while the strategy waits for a person."""
+    missing = _obstacle(strategy, (hold for hold in holds if hold["strategy_id"] == strategy["id"]))
+    return replace(made, ends=None, missing=missing) if missing else made
+
+
+def _obstacle(strategy: Row, holds: Iterable[RowMapping]) -> str:
+    """Return the hold or the gate that waits for a person; empty without any."""
+    for hold in holds:
+        if hold["kind"] != HoldKind.SOAK:
+            return f"held by {hold['by'] or hold['kind']}"
+    for stage in strategy["rollout"].get("stages") or ():
+        if stage.get("gate") and not stage.get("decision") and stage.get("passed-at", "") is None:
+            return f"the stage {stage['name']} is to be approved"
+    return ""
 
 
 class Forecaster:
@@ -151,7 +181,8 @@ class Forecaster:
             if work.connection.execute(query.with_for_update(read=True)).first() is None:
                 return
             if keep_forecast(work.connection, row["id"], now, made):
-                _tell_progress(work, row["id"], progress_resource(counted, blocked_by, made))
+                shown = _held_back(made, row, situation.holds)
+                _tell_progress(work, row["id"], progress_resource(counted, blocked_by, shown))
 
 
 def _tell_progress(work: UnitOfWork, strategy_id: int, progress: Progress) -> None:
@@ -199,34 +230,24 @@ class _Situation:
         self._row = row
         self._now = now
         view, _holds = load_strategy(connection)
-        self._holds = open_holds(connection, [row["id"]])
-        self._obstacle = self._find_obstacle()
+        # The open ones, but those of single sites.
+        self.holds = open_holds(connection, [row["id"]])
         self._pace = self._read_pace(connection)
         self._slots = _slots(connection)
         self._work = WorkLeft(phases=(), stages=())
         self._durations = _durations(connection, row["id"], datetime.fromtimestamp(now, UTC))
         self._usual = usual_durations_s(self._durations)
-        if view is not None and not self._obstacle:
+        if view is not None:
             self._work = self._read_work(connection, view)
 
     def forecast(self) -> Forecast:
-        """Return the forecast."""
-        missing = self._obstacle or self._find_lack()
+        """Return the forecast as if the strategy were not held."""
+        missing = self._find_lack()
         if missing:
             return Forecast(missing=missing, pace=self._pace, usual=self._usual)
         left = forecast(self._work, self._durations)
         ends = [datetime.fromtimestamp(self._now + one, UTC) for one in (left.p10_s, left.p50_s, left.p90_s)]
         return Forecast(ends=(ends[0], ends[1], ends[2]), pace=self._pace, usual=self._usual)
-
-    def _find_obstacle(self) -> str:
-        """Return what waits for a person, so that the end is unknown."""
-        for hold in self._holds:
-            if hold["kind"] != HoldKind.SOAK:
-                return f"held by {hold['by'] or hold['kind']}"
-        for stage in self._row["rollout"].get("stages") or ():
-            if stage.get("gate") and not stage.get("decision") and stage.get("passed-at", "") is None:
-                return f"the stage {stage['name']} is to be approved"
-        return ""
 
     def _find_lack(self) -> str:
         if not self._work.stages:
@@ -287,7 +308,7 @@ class _Situation:
 
     def _pause_s(self, stage: int) -> float:
         """Return how long the stages wait before one that has not begun."""
-        for hold in self._holds:
+        for hold in self.holds:
             if hold["kind"] == HoldKind.SOAK and hold["stage"] == stage - 1 and hold["until"] is not None:
                 until: datetime = hold["until"]
                 return max(0.0, until.timestamp() - self._now)

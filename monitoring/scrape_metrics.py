@@ -21,7 +21,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
 from db.database import Database
 from db.forecasts import read_forecasts
-from db.holds import can_move, hold_clock
+from db.holds import can_move, hold_clock, open_holds
 from db.read_queries import active_strategy
 from db.schema import (
     database_now,
@@ -219,7 +219,7 @@ def _progress(connection: Connection) -> Facts:
         numbers = step_progress(connection, [row["id"]])[row["id"]].numbers
         # A series that is missing looks like a scrape that failed.
         counts = {(str(word),): float(numbers[word]) for word in (*StepProgress, *StepOutcome)}
-        expected = read_forecasts(connection, [row])[row["id"]]
+        expected = read_forecasts(connection, [row], open_holds(connection, [row["id"]]))[row["id"]]
         if expected is not None and expected.ends is not None:
             now = float(connection.execute(select(database_now())).scalar_one())
             left = {(): max(0.0, expected.ends[1].timestamp() - now)}

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from db import read_queries
 from db.forecasts import Forecast, Forecaster, read_forecasts
+from db.holds import open_holds
 from db.schema import events, forecasts, runs, steps
 from tests.integration.actors.held_installation import applied, end, take, verb
 from tests.support.installation import Installation
@@ -22,7 +23,7 @@ def expected(installation: Installation) -> Forecast | None:
     def read(connection: Connection) -> Forecast | None:
         strategy = read_queries.active_strategy(connection)
         assert strategy is not None
-        return read_forecasts(connection, [strategy])[strategy["id"]]
+        return read_forecasts(connection, [strategy], open_holds(connection, [strategy["id"]]))[strategy["id"]]
 
     with installation.database.read() as connection:
         return read(connection)
@@ -48,14 +49,20 @@ def work_through(installation: Installation) -> None:
             connection.execute(update(runs).where(runs.c.id == run_id).values(**moments))
 
 
+def work_until_the_end_is_told(installation: Installation) -> None:
+    """End runs until five of each phase have ended."""
+    for _ in range(24):
+        if made(installation).ends:
+            return
+        work_through(installation)
+    raise AssertionError("no end is told after 24 phases")
+
+
 def test_a_forecast_needs_ended_runs_of_each_phase(installation: Installation) -> None:
     """Before five runs of each phase have ended no end is told; then it lies ahead, and the pace is counted."""
     applied(installation, "abcdefgh", **SERIAL)
     assert made(installation).missing == "too few sites have ended"
-    for _ in range(24):
-        work_through(installation)
-        if made(installation).ends:
-            break
+    work_until_the_end_is_told(installation)
     found = made(installation)
     assert found.ends is not None
     assert found.missing == ""
@@ -71,6 +78,24 @@ def test_a_held_strategy_has_no_forecast(installation: Installation) -> None:
     found = made(installation)
     assert found.ends is None
     assert found.missing.startswith("held by ")
+
+
+def test_a_hold_is_seen_at_once(installation: Installation) -> None:
+    """The end is gone with the first answer after a pause, and back with the first one after the resume."""
+    applied(installation, "abcdefgh", **SERIAL)
+    work_until_the_end_is_told(installation)
+
+    verb(installation, "pause", scope="starts")
+    held = expected(installation)
+    assert held is not None
+    assert (held.ends, held.missing[:8]) == (None, "held by ")
+    made(installation)
+    verb(installation, "resume")
+
+    resumed = expected(installation)
+    assert resumed is not None
+    assert resumed.ends is not None
+    assert resumed.missing == ""
 
 
 def test_only_a_strategy_that_moves_has_a_forecast(installation: Installation) -> None:
