@@ -14,6 +14,8 @@ import yaml
 
 from cli.main import main
 from db.database import Database
+from tests.support.loaded_inventory import LoadedInventory
+from tests.support.migrated_database import place_migrated
 
 Prestager = Callable[..., "Ended"]
 
@@ -58,12 +60,28 @@ def prestager(
 
 
 @pytest.fixture
-def database(data_dir: Path, prestager: Prestager) -> Iterator[Database]:
+def database(data_dir: Path) -> Iterator[Database]:
     """The database that the commands use, with its schema."""
-    assert prestager("db", "upgrade").code == 0
-    database = Database(f"sqlite:///{data_dir / 'prestager.db'}")
+    database = Database(place_migrated(data_dir / "prestager.db"))
     yield database
     database.close()
+
+
+@pytest.fixture(scope="session")
+def loaded_inventory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoadedInventory]:
+    """What reads inventories in the place of a new process of Ansible."""
+    loaded = LoadedInventory(tmp_path_factory.mktemp("loaded"))
+    yield loaded
+    loaded.close()
+
+
+@pytest.fixture(autouse=True)
+def _ansible_is_loaded_once(
+    request: pytest.FixtureRequest, loaded_inventory: LoadedInventory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # There it is about how the program is started.
+    if request.path.stem != "test_cli_import_surroundings":
+        monkeypatch.setattr("cli.inventory_import.inventory_file.subprocess", loaded_inventory)
 
 
 @pytest.fixture

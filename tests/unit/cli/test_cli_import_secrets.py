@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pytest
 
@@ -124,7 +126,7 @@ def test_a_file_encrypted_as_a_whole(
         vaulted.write_text("snmp_ro: GeheimVault\n")
     password = tmp_path / "password"
     password.write_text("pw\n")
-    _vault("encrypt", "--vault-password-file", str(password), str(vaulted))
+    vaulted.write_text(_encrypted(vaulted.read_text()))
     monkeypatch.chdir(tmp_path)
     if how == "variable":
         monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(password))
@@ -145,7 +147,7 @@ def test_single_encrypted_values_are_left_out(
     """A value that is encrypted by itself is left out also where its vault password is at hand."""
     password = tmp_path / "password"
     password.write_text("pw\n")
-    value = _vault("encrypt_string", "--vault-password-file", str(password), "--name", "door", "GeheimVault")
+    value = _vault("encrypt_string", "--name", "door", "GeheimVault")
     (tmp_path / "group_vars").mkdir()
     (tmp_path / "group_vars" / "all.yml").write_text(value + "\nsite_plain: 1\n")
     file = tmp_path / "hosts.yml"
@@ -158,9 +160,25 @@ def test_single_encrypted_values_are_left_out(
     assert {"site_plain": 1} == site_rows(database)["a"]["connection"]
 
 
-def _vault(*arguments: str) -> str:
-    command = [str(Path(sys.executable).with_name("ansible-vault")), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE_S).stdout
+@cache
+def _encrypted(text: str) -> str:
+    return _vault("encrypt", text=text)
+
+
+def _vault(command: str, *arguments: str, text: str = "") -> str:
+    """Return what `ansible-vault` prints, with the password `pw`."""
+    program = str(Path(sys.executable).with_name("ansible-vault"))
+    with NamedTemporaryFile("w", suffix=".password") as password:
+        password.write("pw\n")
+        password.flush()
+        return subprocess.run(
+            [program, command, "--vault-password-file", password.name, *arguments],
+            input=text,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        ).stdout
 
 
 def test_names_of_secrets_and_others(prestager, database, tmp_path: Path) -> None:

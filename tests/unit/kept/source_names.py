@@ -42,11 +42,13 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
+@cache
 def texts() -> set[str]:
     """Return every text that the source code holds, the parts of formatted ones too."""
     return {node.value for node in _nodes() if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
+@cache
 def log_events() -> dict[str, set[str]]:
     """Return the events that are logged, each with the fields that any of its lines gives."""
     found: defaultdict[str, set[str]] = defaultdict(set)
