@@ -24,20 +24,17 @@ class _InstallationReads:
         self._database = database
 
     def read(self, *path: str, **_: str | int) -> Any:
+        """Return the processes, or of a path to a subcloud that subcloud: what the commands below ask for."""
         # Not before: a command over HTTP needs none of them.
+        from cli.subcloud_commands import known_site  # noqa: PLC0415
         from db.heartbeats import all_processes  # noqa: PLC0415
         from messages.process_serializers import worker_resource  # noqa: PLC0415
 
         with self._database.read() as connection:
-            match path:
-                case ("workers",):
-                    return {"workers": [worker_resource(row) for row in all_processes(connection)]}
-                case ("subclouds", ref, "detail"):
-                    from cli.subcloud_commands import known_site  # noqa: PLC0415
-
-                    return known_site(connection, ref)
-                case _:
-                    raise NotImplementedError(path)
+            if path == ("workers",):
+                return {"workers": [worker_resource(row) for row in all_processes(connection)]}
+            _, ref, _ = path
+            return known_site(connection, ref)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Final, Literal
 
@@ -49,39 +49,41 @@ def _here() -> Iterator[_BrokerHere]:
     yield _BrokerHere()
 
 
-@either_command(_here)
-def drain(
-    workers: ApiClient | _BrokerHere,
-    form: OutputFormat,
-    worker: Worker = None,
-    everybody: Everybody = False,  # noqa: FBT002 - an option of the shell
-) -> None:
+def _command(kind: _Kind, runs: str, explanation: str) -> Callable[..., None]:
+    """Return the command that asks for a drain or its end; `runs` heads the column of the runs that a worker has."""
+
+    def command(
+        workers: ApiClient | _BrokerHere,
+        form: OutputFormat,
+        worker: Worker = None,
+        everybody: Everybody = False,  # noqa: FBT002 - an option of the shell
+    ) -> None:
+        fields = (ShownField(key="name", title="worker"), ShownField(key="running", title=runs))
+        print_records(_ask(workers, kind, worker, everybody=everybody), fields, form, "name")
+
+    command.__doc__ = explanation
+    return either_command(_here)(command)
+
+
+drain = _command(
+    "drain",
+    "runs left",
     """Have a worker finish its playbooks and take no more runs, until it is started anew or undrained.
 
     Repeat it to see how many runs are left. A worker that is stopped without it loses nothing either: its playbooks
     are stopped and begin again elsewhere. An API is asked where one is named, by option, variable or context; otherwise
     it needs PRESTAGER_BROKER_URL.
-    """
-    print_records(_ask(workers, "drain", worker, everybody=everybody), _fields("runs left"), form, "name")
-
-
-@either_command(_here)
-def undrain(
-    workers: ApiClient | _BrokerHere,
-    form: OutputFormat,
-    worker: Worker = None,
-    everybody: Everybody = False,  # noqa: FBT002 - an option of the shell
-) -> None:
+    """,
+)
+undrain = _command(
+    "undrain",
+    "runs",
     """Have a worker that drains take runs again; one that does not drain goes on as before.
 
     A worker that is being stopped stays so. An API is asked where one is named, by option, variable or context;
     otherwise it needs PRESTAGER_BROKER_URL.
-    """
-    print_records(_ask(workers, "undrain", worker, everybody=everybody), _fields("runs"), form, "name")
-
-
-def _fields(runs: str) -> Sequence[ShownField]:
-    return (ShownField(key="name", title="worker"), ShownField(key="running", title=runs))
+    """,
+)
 
 
 def _ask(workers: ApiClient | _BrokerHere, kind: _Kind, worker: str | None, *, everybody: bool) -> list[Record]:

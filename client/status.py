@@ -23,9 +23,11 @@ from client.strategy_queries import (
     STRATEGY_FIELDS,
     TYPE,
     counts_text,
+    forecast,
     hold_sentence,
     moment_text,
     past_strategy,
+    span_text,
 )
 from statemachine.rollout import HoldKind, StepOutcome, StepProgress
 from statemachine.states import ENDED_STRATEGIES, StrategyState
@@ -195,25 +197,6 @@ def _progress_lines(progress: Record, canvas: Canvas, *, has_stage: bool = False
     ]
 
 
-def forecast(progress: Record) -> list[str]:
-    """Return pace and likely end of a strategy, as far as the answer has them; nothing of one that has ended."""
-    pace, eta, missing = progress.get("pace"), progress.get("eta"), progress.get("eta-missing")
-    parts = [f"pace {pace:g}/min"] if pace is not None and (eta or missing) else []
-    if eta:
-        parts.append(f"likely done {_span(eta['p10'], eta['p90'])} UTC")
-    elif missing:
-        parts.append(printable(f"end not known: {missing}"))
-    return parts
-
-
-def _span(first: str, last: str) -> str:
-    """Return two moments to the minute, each with its day, but for today, or the day of the first."""
-    begin_day, _, begin = moment_text(first).partition(" ")
-    end_day, _, end = moment_text(last).partition(" ")
-    shown = "" if begin_day == time.strftime("%Y-%m-%d", time.gmtime()) else f"{begin_day} "
-    return f"{shown}{begin[:5]} to {'' if end_day == begin_day else f'{end_day} '}{end[:5]}"
-
-
 def _hold_lines(strategy: Record, canvas: Canvas) -> list[str]:
     told = [f"Held by {hold_sentence(hold)}" for hold in strategy["holds"]]
     if blocking := strategy["progress"]["blocked-by"]:
@@ -237,7 +220,7 @@ def _problem_lines(seen: Seen, canvas: Canvas) -> list[str]:
     for row, problem in zip(rows, listed, strict=True):
         number, kind, phase = row
         begin = f"  {number.rjust(widths[0])}  {kind.ljust(widths[1])}  {phase.ljust(widths[2])}  "
-        tail = f"{_span(problem['first'], problem['last'])} UTC"
+        tail = f"{span_text(problem['first'], problem['last'])} UTC"
         such = printable(f"such as {problem['clouds'][0]}, {tail}")
         text = printable(problem["text"])
         if canvas.is_endless:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -11,7 +12,7 @@ import typer
 from client.api_client import ApiClient
 from client.client_command import Invocation, client_command
 from client.errors import RefusedError
-from client.output import Record, ShownField, print_record, print_records, say
+from client.output import Record, ShownField, print_record, print_records, printable, say
 from statemachine.rollout import StepOutcome, StepProgress
 from statemachine.states import FailureClass, StepState
 
@@ -62,18 +63,31 @@ def counts_text(progress: Record) -> str:
     return ", ".join(f"{word} {progress[word]}" for word in (*StepOutcome, *reversed(StepProgress)) if progress[word])
 
 
-def end_text(progress: Record) -> str:
-    """Return pace and likely end of a strategy, or why the end is not known; empty for one that has ended.
+def forecast(progress: Record) -> list[str]:
+    """Return pace and likely end of a strategy, as far as the answer has them; nothing of one that has ended.
 
     A service of before forecasts says nothing of them.
     """
-    pace = progress.get("pace")
-    shown = [f"pace {pace:.1f}/min"] if pace else []
-    if expected := progress.get("eta"):
-        shown.append(f"likely done {moment_text(expected['p10'])} to {moment_text(expected['p90'])} UTC")
-    elif missing := progress.get("eta-missing"):
-        shown.append(f"end not known: {missing}")
-    return ", ".join(shown)
+    pace, eta, missing = progress.get("pace"), progress.get("eta"), progress.get("eta-missing")
+    parts = [f"pace {pace:g}/min"] if pace is not None and (eta or missing) else []
+    if eta:
+        parts.append(f"likely done {span_text(eta['p10'], eta['p90'])} UTC")
+    elif missing:
+        parts.append(printable(f"end not known: {missing}"))
+    return parts
+
+
+def span_text(first: str, last: str) -> str:
+    """Return two moments to the minute, each with its day, but for today, or the day of the first."""
+    begin_day, _, begin = moment_text(first).partition(" ")
+    end_day, _, end = moment_text(last).partition(" ")
+    shown = "" if begin_day == time.strftime("%Y-%m-%d", time.gmtime()) else f"{begin_day} "
+    return f"{shown}{begin[:5]} to {'' if end_day == begin_day else f'{end_day} '}{end[:5]}"
+
+
+def end_text(progress: Record) -> str:
+    """Return pace and likely end of a strategy as one text."""
+    return ", ".join(forecast(progress))
 
 
 def excluded_text(excluded: list[Record]) -> str:
