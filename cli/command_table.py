@@ -253,9 +253,14 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
                 " first contact.",
             ),
             "unstage": CommandPlace(
-                "cli.subcloud_commands:unstage",
+                "client.inventory_commands:unstage",
                 "Remove a staged release from a site: what Prestager's playbooks put there, never the release"
                 " that it runs.",
+            ),
+            "forget-staged": CommandPlace(
+                "client.inventory_commands:forget_staged",
+                "Show a release no longer as staged on a site, as after a restore of the site: nothing is removed"
+                " there.",
             ),
         },
     ),
@@ -367,32 +372,34 @@ COMMANDS: Final[Mapping[str, CommandPlace | GroupPlace]] = {
         },
     ),
     "webhook": GroupPlace(
-        "Tell others of events by HTTP.",
+        "Tell others of events by HTTP, over the API.",
         {
             "add": CommandPlace(
-                "cli.webhook_commands:add",
+                "client.webhook_commands:add",
                 "Make a webhook and print its signing secret, this once only; it gets what happens from now on.",
             ),
-            "list": CommandPlace("cli.webhook_commands:list_webhooks", "List all webhooks."),
-            "show": CommandPlace("cli.webhook_commands:show", "Show one webhook; never its secret."),
-            "remove": CommandPlace("cli.webhook_commands:remove", "Remove a webhook with its secret and its log."),
-            "enable": CommandPlace("cli.webhook_commands:enable", "Send to a webhook again what happens from now on."),
+            "list": CommandPlace("client.webhook_commands:list_webhooks", "List all webhooks."),
+            "show": CommandPlace("client.webhook_commands:show", "Show one webhook; never its secret."),
+            "remove": CommandPlace("client.webhook_commands:remove", "Remove a webhook with its secret and its log."),
+            "enable": CommandPlace(
+                "client.webhook_commands:enable", "Send to a webhook again what happens from now on."
+            ),
             "disable": CommandPlace(
-                "cli.webhook_commands:disable", "Send nothing to a webhook; what is still open fails."
+                "client.webhook_commands:disable", "Send nothing to a webhook; what is still open fails."
             ),
             "rotate": CommandPlace(
-                "cli.webhook_commands:rotate",
+                "client.webhook_commands:rotate",
                 "Give a webhook a new secret and print it, this once only; for a day the one before signs too.",
             ),
             "ping": CommandPlace(
-                "cli.webhook_commands:ping", "Have the service send a test; see `deliveries` for what came of it."
+                "client.webhook_commands:ping", "Have the service send a test; see `deliveries` for what came of it."
             ),
             "redeliver": CommandPlace(
-                "cli.webhook_commands:send_again",
+                "client.webhook_commands:send_again",
                 "Have the event of a delivery sent once more, or an open delivery due at once.",
             ),
             "deliveries": CommandPlace(
-                "cli.webhook_commands:deliveries", "Show the newest deliveries of a webhook and what came of them."
+                "client.webhook_commands:deliveries", "Show the newest deliveries of a webhook and what came of them."
             ),
         },
     ),

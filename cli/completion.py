@@ -31,6 +31,7 @@ _NAMES: Final[Mapping[str, NameKind]] = {
     "release": NameKind.RELEASE,
     "strategy": NameKind.STRATEGY,
     "subcloud": NameKind.SITE,
+    "webhook": NameKind.WEBHOOK,
     "worker": NameKind.WORKER,
 }
 # An argument that is named so is a site in this group of commands.
@@ -48,8 +49,8 @@ class Shell(StrEnum):
 def completion(shell: Annotated[Shell, typer.Argument(help="The shell.")]) -> None:
     """Print the script with which a shell completes commands, options and names; it says where it belongs.
 
-    Names of sites, groups, problems, strategies, releases and workers come from the API that the command line so far,
-    the environment or a context names, if it answers within 0.3 s.
+    Names of sites, groups, problems, strategies, releases, workers and webhooks come from the API that the command line
+    so far, the environment or a context names, if it answers within 0.3 s.
     """
     typer.echo(Path(__file__).with_suffix(f".{shell}").read_text(encoding="utf-8"), nl=False)
 

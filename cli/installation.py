@@ -1,9 +1,10 @@
-"""The installation for commands of operators, which may run beside the service: its database and its secret keys."""
+"""The installation for commands of operators beside the service: database, secret keys, and their name in the audit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from getpass import getuser
 
 from db.database import Database
 from db.encryption import Sealer
@@ -68,3 +69,12 @@ def installation_sealer(settings: Settings | None = None) -> Sealer:
             " installation's key is elsewhere, set PRESTAGER_SECRET_KEY_FILE to it."
         )
     return load_sealer(settings)
+
+
+def shell_caller() -> str:
+    """Return what the audit calls an operator who runs a command on this machine, such as `shell/root`."""
+    try:
+        return f"shell/{getuser()}"
+    except (KeyError, OSError):
+        # A container may have no name for its user.
+        return "shell/unknown"

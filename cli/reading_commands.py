@@ -33,8 +33,7 @@ class _InstallationReads:
         with self._database.read() as connection:
             if path == ("workers",):
                 return {"workers": [worker_resource(row) for row in all_processes(connection)]}
-            _, ref, _ = path
-            return known_site(connection, ref)
+            return known_site(connection, path[1])
 
 
 @contextmanager

@@ -65,6 +65,33 @@ class ApiClient:
         answer = self._send("GET", path, query, None, {})
         return self._judged(answer)
 
+    def read_over_restart(
+        self, *path: str, say: Callable[[str], None], pause_s: float = _PAUSE_S, **query: str | int
+    ) -> Any:
+        """Return what is at a path as `read` does; an API that is away is asked again for a minute.
+
+        Args:
+            path: Parts of the path, quoted here.
+
+            say: Takes the sentence for the operator that it is away.
+
+            pause_s: Between two tries, in seconds.
+
+            query: Parameters.
+        """
+        deadline = time.monotonic() + PATIENCE_S
+        is_first = True
+        while True:
+            try:
+                return self.read(*path, **query)
+            except UnreachableError as error:
+                if time.monotonic() >= deadline:
+                    raise
+                if is_first:
+                    say(f"{error} Looking again for {PATIENCE_S:.0f} s.")
+                    is_first = False
+                time.sleep(pause_s)
+
     def change(self, method: str, *path: str, body: Mapping[str, Any] | None = None, **query: str | int) -> Any:
         """Send a change and return the answer; it acts once, however often it has to be sent.
 

@@ -15,6 +15,7 @@ from client.errors import ClientError
 from client.inventory_commands import GROUPS, read_sites
 from client.keystone_token import keystone_token
 from client.strategy_queries import ACTIVE, HISTORY, TYPE
+from client.webhook_commands import read_webhooks
 
 # Longest time for the answer, in seconds; without one in time there are no names.
 LIMIT_S: Final = 0.3
@@ -34,6 +35,7 @@ class NameKind(StrEnum):
     STRATEGY = "strategy"
     RELEASE = "release"
     WORKER = "worker"
+    WEBHOOK = "webhook"
 
 
 def completion_names(
@@ -90,3 +92,5 @@ def _read(kind: NameKind, begin: str, options: ServerOptions, environment: Mappi
             yield from (one["release"] for one in api.read("releases")["releases"])
         case NameKind.WORKER:
             yield from (one["name"] for one in api.read("workers")["workers"] if one["slots"] is not None)
+        case NameKind.WEBHOOK:
+            yield from (one["name"] for one in read_webhooks(api))

@@ -1,7 +1,8 @@
-"""`prestager subcloud list`, `set`, `prestage`, `prestages`, `labels` and `prestager group`, over the API."""
+"""`prestager subcloud list`, `set`, `prestage`, `unstage`, `labels` … and `prestager group`, over the API."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
@@ -9,7 +10,7 @@ import typer
 
 from client.api_client import ApiClient
 from client.client_command import Invocation, Yes, client_command
-from client.errors import SurroundingsError
+from client.errors import ExitCode, RefusedError, SurroundingsError
 from client.output import Record, ShownField, print_record, print_records, say
 from client.prompts import PasswordFile, confirm, read_password
 from client.strategy_queries import FailureClasses, StepStates, given_filters, moment_text
@@ -20,6 +21,8 @@ _SUBCLOUDS: Final = "subclouds"
 GROUPS: Final = "subcloud-groups"
 # Sites that one answer has at most.
 _PAGE: Final = 1000
+# Between two looks at a removal, in seconds.
+_LOOK_EVERY_S: Final = 1.0
 
 Site = Annotated[str, typer.Argument(metavar="SUBCLOUD", help="Name or id of the site.")]
 GroupName = Annotated[str, typer.Argument(metavar="GROUP", help="Name or id of the group.")]
@@ -142,6 +145,73 @@ def prestage(  # noqa: PLR0913, PLR0917 - options of the shell
         f" prestager step log -f {begun['name']}"
     )
     print_records([begun], _SITES, invocation.form, "name")
+
+
+@client_command
+def unstage(
+    invocation: Invocation,
+    subcloud: Site,
+    release: Annotated[str, typer.Option(help="The release to remove, as MM.mm.")],
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return when the removal is under way.")] = False,  # noqa: FBT002 - an option of the shell
+    password_file: PasswordFile = None,
+) -> None:
+    """Remove a staged release from a site: what Prestager's playbooks put there, never the release that it runs.
+
+    A worker of the running service does the work, and the command waits for its end. A repeat does no harm.
+    """
+    body = {"release": release, "sysadmin_password": read_password(password_file)}
+    begun = invocation.api.change("POST", _SUBCLOUDS, subcloud, "unstage", body=body)
+    name, number = begun["name"], begun["step-id"]
+    say(f"The removal of {release} from {name} is under way; its log: prestager step log -f {name}")
+    step = _removal(invocation.api, name, number)
+    if no_wait:
+        print_record(step, _PRESTAGES, invocation.form, "id")
+        return
+    say("Ctrl-C ends the waiting, not the removal.")
+    while step["finished-at"] is None:
+        time.sleep(_LOOK_EVERY_S)
+        before, step = step, _removal(invocation.api, name, number)
+        if step["state"] != before["state"]:
+            say(f"{name}: {step['state']}")
+    print_record(step, _PRESTAGES, invocation.form, "id")
+    if step["outcome"] != StepOutcome.COMPLETE:
+        say(f"{name} is not rid of {release}: {step['details']}")
+        raise typer.Exit(ExitCode.FAILURES if step["outcome"] == StepOutcome.FAILED else ExitCode.ABORTED)
+    if release in _removed(invocation.api, number):
+        say(f"{release} is not staged on {name} any more.")
+    else:
+        say(f"Nothing was removed: Prestager's playbooks have nothing of {release} on {name}.")
+
+
+def _removal(api: ApiClient, name: str, number: int) -> Record:
+    """Return a step without a strategy by its id, over a restart of the service too."""
+    found = api.read_over_restart("prestages", cloud=name, limit=_PAGE, say=say)["prestages"]
+    step: Record | None = next((one for one in found if one["id"] == number), None)
+    if step is None:
+        raise RefusedError(f"{name} was removed meanwhile, and nothing is known of the removal of its release.")
+    return step
+
+
+def _removed(api: ApiClient, number: int) -> list[str]:
+    """Return the releases that a removal removed: none where its playbook found nothing of ours."""
+    runs = api.read("steps", str(number), "runs", limit=_PAGE)["runs"]
+    return [release for run in runs for release in run["removed-releases"] or ()]
+
+
+@client_command
+def forget_staged(
+    invocation: Invocation,
+    subcloud: Site,
+    release: Annotated[str, typer.Option(help="The release that may not be there, as MM.mm.")],
+) -> None:
+    """Show a release no longer as staged on a site, as after a restore of the site: nothing is removed there.
+
+    The next prestage finds out what is there, and relies on nothing that earlier runs have brought.
+    """
+    body = {"release": release, "verdict": "unknown"}
+    changed = invocation.api.change("POST", _SUBCLOUDS, subcloud, "staged", body=body)
+    say(f"{release} is not shown as staged on {changed['name']}; its next prestage finds out what is there.")
+    print_record(changed, _SITES, invocation.form, "name")
 
 
 @client_command

@@ -9,20 +9,20 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
-from client.api_client import PATIENCE_S, ApiClient
+from client.api_client import ApiClient
 from client.client_command import Invocation, client_command
 from client.drawing import LiveLines
-from client.errors import ExitCode, SurroundingsError, TimeIsUpError, UnreachableError
+from client.errors import ExitCode, SurroundingsError, TimeIsUpError
 from client.event_stream import SNAPSHOT, EventMessage, FollowedEvents
 from client.output import Record, print_record, say
 from client.status import ended_count, live_lines
 from client.strategy_queries import (
+    HISTORY,
     STRATEGY_FIELDS,
     active_strategy,
     counts_text,
     end_text,
     hold_sentence,
-    past_strategy,
 )
 from statemachine.rollout import StepOutcome
 from statemachine.states import StepState, StrategyState
@@ -205,18 +205,10 @@ class _Watch:
 
     def _read(self) -> dict[str, Any]:
         """Return the strategy, over a restart of the service too."""
-        deadline = time.monotonic() + PATIENCE_S
-        is_first = True
-        while True:
-            try:
-                return past_strategy(self._api, self._number)
-            except UnreachableError as error:
-                if time.monotonic() >= deadline:
-                    raise
-                if is_first:
-                    self._say(f"{error} Looking again for {PATIENCE_S:.0f} s.")
-                    is_first = False
-                time.sleep(_WITHOUT_STREAM_S)
+        found: dict[str, Any] = self._api.read_over_restart(
+            HISTORY, str(self._number), say=self._say, pause_s=_WITHOUT_STREAM_S
+        )
+        return found
 
     def _say(self, sentence: str) -> None:
         """Print a sentence, above the lines that stand on a terminal."""

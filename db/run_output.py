@@ -62,7 +62,7 @@ _HAS_TEXT: Final = or_(
 ).label("has_text")
 _SHOWN: Final = (
     *("id", "preparation_id", "phase", "attempt", "state", "outcome", "details", "owner"),
-    *("dispatched_at", "started_at", "finished_at", "failure_class", "problem"),
+    *("dispatched_at", "started_at", "finished_at", "failure_class", "problem", "facts"),
 )
 _ORDER: Final = {phase: place for place, phase in enumerate(PHASES)}
 

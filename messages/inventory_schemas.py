@@ -96,7 +96,10 @@ class PrestagedSubcloud(Subcloud, _Prestaging):
 
 _Unstaging = TypedDict(
     "_Unstaging",
-    {"unstage-software-version": Annotated[str, Field(description="The release that is being removed.")]},
+    {
+        "unstage-software-version": Annotated[str, Field(description="The release that is being removed.")],
+        "step-id": Annotated[int, Field(description="Id of its step, as `/v1.0/prestages` lists it.")],
+    },
 )
 
 

@@ -154,6 +154,10 @@ Run = TypedDict(
         "started-at": Annotated[ZonedMoment | None, Field(description="When a worker took it.")],
         "finished-at": ZonedMoment | None,
         "log": Annotated[str | None, Field(description="Path of what it printed; null: nothing.")],
+        "removed-releases": Annotated[
+            list[str] | None,
+            Field(description="Of a removal that succeeded: the releases of which it found something; null otherwise."),
+        ],
     },
 )
 

@@ -12,7 +12,7 @@ from statemachine.legal_commands import (
     StepSituation,
     refused_step_commands,
 )
-from statemachine.states import FailureClass
+from statemachine.states import FailureClass, RunOutcome, StepState
 from statemachine.step_details import log_path
 
 
@@ -81,7 +81,16 @@ def run_resource(row: Row, step: Row, worker: str | None) -> Run:
         "started-at": zoned_moment(row["started_at"]),
         "finished-at": zoned_moment(row["finished_at"]),
         "log": f"/v1.0/runs/{row['id']}/log" if row["has_text"] else None,
+        "removed-releases": _removed(row),
     }
+
+
+def _removed(row: Row) -> list[str] | None:
+    if row["phase"] != StepState.UNSTAGING or row["outcome"] != RunOutcome.SUCCEEDED:
+        return None
+    found = (row["facts"] or {}).get("removed_releases")
+    # A playbook of somebody else's may report anything.
+    return [str(one) for one in found] if isinstance(found, list) else []
 
 
 def problem_resource(row: Row, sites: Sequence[Row]) -> Problem:

@@ -106,15 +106,19 @@ def _check(
 
 def _add_standalone_step(
     context: CommandContext, command: Command, subcloud: RowMapping, values: Mapping[str, Any]
-) -> None:
-    """Add a step of a subcloud without a strategy, from the columns in `values`, with the command's password."""
+) -> int:
+    """Add a step of a subcloud without a strategy, from the columns in `values`, with the command's password.
+
+    Return its id.
+    """
     of_subcloud = {"subcloud_id": subcloud["id"], "subcloud_name": subcloud["name"]}
     statement = insert(steps).values(**of_subcloud, **values, strategy_id=None, stage=1, trace=active_traceparent())
-    step_id = context.connection.execute(statement.returning(steps.c.id)).scalar_one()
+    step_id: int = context.connection.execute(statement.returning(steps.c.id)).scalar_one()
     seal(context, command, step_id=step_id)
     about = step_event_data(strategy_id=None, subcloud=subcloud["name"], stage=1)
     kind = values.get("type", StepType.PRESTAGE)
     context.work.emit(event_name("step", kind, StepState.INITIAL), f"step/{step_id}", about)
+    return step_id
 
 
 def forget_staged(context: CommandContext, command: Command) -> Subcloud:
@@ -155,5 +159,5 @@ def unstage_release(context: CommandContext, command: Command) -> UnstagedSubclo
         raise bad_request(ineligibility.text)
     require_playbooks(context, f"Unstage failed '{subcloud['name']}': ")
     step = waiting_step(context, release, force=False) | {"type": StepType.UNSTAGE, "for_sw_deploy": False}
-    _add_standalone_step(context, command, subcloud, step)
-    return {**subcloud_resource(subcloud), "unstage-software-version": release}
+    step_id = _add_standalone_step(context, command, subcloud, step)
+    return {**subcloud_resource(subcloud), "unstage-software-version": release, "step-id": step_id}

@@ -16,7 +16,7 @@ from actors.coordinator.context import CommandContext, CoordinatorRules
 from actors.coordinator.errors import CommandRefusedError
 from actors.coordinator.groups import create_group, update_group
 from actors.coordinator.subclouds import read_imported_changes, read_new_imported, update_imported_subcloud
-from cli.command_context import shell_caller
+from cli.installation import shell_caller
 from cli.inventory_import.host_variables import readable
 from cli.inventory_import.reading import InventoryContent
 from db.audit import record, record_shell_action

@@ -13,6 +13,23 @@ from tests.support.service_process import ServiceProcess
 
 # The last one fails in its packages.
 SITES = ("edge-1", "edge-2", "broken")
+# Of the release 23.09 it finds something at every site but the last one, where it fails.
+_UNSTAGE = """\
+- hosts: all
+  gather_facts: false
+  connection: local
+  tasks:
+    - name: Look at the site
+      ansible.builtin.fail:
+        msg: The file system is read-only
+      when: inventory_hostname == "broken"
+    - name: Report what was removed
+      ansible.builtin.set_stats:
+        per_host: false
+        aggregate: false
+        data:
+          removed_releases: "{{ ['23.09'] if software_version == '23.09' else [] }}"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +39,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
     write_playbooks(directory / "playbooks", seconds=0)
     (directory / "journal").mkdir()
     journals = {name: "/proc/nowhere" if name == "broken" else str(directory / "journal") for name in SITES}
+    (directory / "playbooks" / "unstage_release.yml").write_text(_UNSTAGE)
     service = ServiceProcess.of_local_sites(directory, {name: {"journal_dir": at} for name, at in journals.items()})
+    # Receivers of the tests are on this machine.
+    service.environment["PRESTAGER_WEBHOOK_ALLOW_NETWORKS"] = "127.0.0.0/8"
     service.start()
     yield service
     service.end()

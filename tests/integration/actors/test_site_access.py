@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from cli.command_context import shell_caller
+from cli.installation import shell_caller
 from db.schema import audit, events, subclouds
 from messages.commands import Command, CommandType
 from messages.connection_variables import site_variables

@@ -16,7 +16,6 @@ from service.settings import Settings
 SECRET = "not-to-be-shown"
 LISTS = {
     ("token", "list"): "name",
-    ("webhook", "list"): "name",
     ("key", "list"): "id",
     ("config", "show"): "variable",
     ("doctor",): "subject",
@@ -25,10 +24,9 @@ LISTS = {
 
 @pytest.fixture
 def installation(data_dir, database, prestager, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token, a webhook, a key and a setting that is secret."""
+    """A token, a key and a setting that is secret."""
     load_sealer(Settings(data_dir=data_dir))
     TokenStore(database).create_token("alice", Role.ADMIN)
-    assert prestager("webhook", "add", "ops", "http://receiver.example/hook").code == 0
     monkeypatch.setenv("PRESTAGER_BROKER_URL", f"amqp://prestager:{SECRET}@127.0.0.1:9/")
 
 
@@ -49,24 +47,10 @@ def test_every_form_has_the_same_objects(prestager, command: tuple[str, ...]) ->
     assert SECRET not in "".join(shown.values())
 
 
-@pytest.mark.parametrize("command", [("token", "list"), ("webhook", "list")])
-def test_nothing_to_list(prestager, command: tuple[str, ...]) -> None:
+def test_nothing_to_list(prestager) -> None:
     """An empty list is an empty list for programs, and a sentence for people."""
     prestager("db", "upgrade")
-    for_programs, for_people = prestager(*command, "-o", "json"), prestager(*command)
+    for_programs, for_people = prestager("token", "list", "-o", "json"), prestager("token", "list")
 
     assert (0, []) == (for_programs.code, json.loads(for_programs.out))
     assert (0, "", True) == (for_people.code, for_people.out, "There is no" in for_people.err)
-
-
-@pytest.mark.usefixtures("installation")
-def test_a_webhook_and_its_deliveries(prestager) -> None:
-    """A webhook and the log of its deliveries are printed in every form, under the names that the API has."""
-    prestager("webhook", "ping", "ops")
-
-    shown = prestager("webhook", "show", "ops", "-o", "json")
-    listed = prestager("webhook", "deliveries", "ops", "-o", "csv")
-
-    assert "ops" == json.loads(shown.out)["name"]
-    assert ["ping"] == [row["cause"] for row in csv.DictReader(io.StringIO(listed.out))]
-    assert "ops\n" == prestager("webhook", "show", "ops", "-o", "name").out

@@ -96,6 +96,7 @@ prestager strategy steps --state=* --outcome=* --class=* --problem= --stage= --g
 --run-state={options}
 prestager strategy watch --timeout= --exit-on-hold{options}
 prestager subcloud forget-host-key <ref> --group=
+prestager subcloud forget-staged <subcloud>! --release=!{options}
 prestager subcloud import <file> --dry-run --update --from-dcmanager= --token-file= --keep=*
 prestager subcloud labels <subcloud>! <label> --remove=* --server= --context= --token-file= --ca-file= --output/-o=
 prestager subcloud list --group= --subcloud= --selector= --state=* --outcome=* --class=* --problem={options}
@@ -104,23 +105,23 @@ prestager subcloud prestages --subcloud= --limit={options}
 prestager subcloud set <subcloud>! --group= --description= --location={options}
 prestager subcloud set-host-key <ref>! <file>
 prestager subcloud show <ref>!{options}
-prestager subcloud unstage <ref>! --release=! --no-wait
+prestager subcloud unstage <subcloud>! --release=! --no-wait --password-file={options}
 prestager token create <name>! --role=! --save-context
 prestager token list --output/-o=
 prestager token revoke <name>!
 prestager undrain <worker> --all{options}
 prestager up --split
 prestager version{options}
-prestager webhook add <name>! <url>! --type=* --subcloud= --secret-stdin
-prestager webhook deliveries <ref>! --state= --limit= --output/-o=
-prestager webhook disable <ref>!
-prestager webhook enable <ref>!
-prestager webhook list --output/-o=
-prestager webhook ping <ref>!
-prestager webhook redeliver <ref>! <delivery>!
-prestager webhook remove <ref>!
-prestager webhook rotate <ref>! --secret-stdin
-prestager webhook show <ref>! --output/-o=
+prestager webhook add <name>! <url>! --type=* --subcloud= --secret-stdin{options}
+prestager webhook deliveries <webhook>! --state= --limit={options}
+prestager webhook disable <webhook>!{options}
+prestager webhook enable <webhook>!{options}
+prestager webhook list{options}
+prestager webhook ping <webhook>!{options}
+prestager webhook redeliver <webhook>! <delivery>!{options}
+prestager webhook remove <webhook>! --yes{options}
+prestager webhook rotate <webhook>! --secret-stdin{options}
+prestager webhook show <webhook>!{options}
 prestager whoami{options}
 prestager worker --slots= --name= --queues=
 prestager workers{options}
