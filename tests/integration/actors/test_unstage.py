@@ -58,6 +58,7 @@ class TestRun:
         (job,) = [one for one in fake_playbooks.jobs if one.playbook.stem == UNSTAGE]
         walk = [row["type"] for row in installation.rows(events, subject=f"step/{installation.step('a')['id']}")]
         assert (200, "23.09") == (answer.status, answer.body["unstage-software-version"])
+        assert installation.step("a")["id"] == answer.body["step-id"]
         assert ("complete", "") == states
         assert (None, None) == staged(installation)
         assert {"software_version": "23.09", "subcloud_software_version": "22.12"}.items() <= job.extra_vars.items()

@@ -274,6 +274,7 @@ async def test_runs_of_a_step(api: ServedApi) -> None:
         "started-at": "2022-03-03T10:05:00.000+00:00",
         "finished-at": "2022-03-03T10:05:09.000+00:00",
         "log": "/v1.0/runs/3/log",
+        "removed-releases": None,
     }
     page = (await api.send("GET", "/v1.0/steps/3/runs?limit=2")).json
     rest = (await api.send("GET", page["next"])).json
@@ -281,6 +282,28 @@ async def test_runs_of_a_step(api: ServedApi) -> None:
     for wrong in ("9", "a", "0", "9" * 30):
         assert (await api.send("GET", f"/v1.0/steps/{wrong}/runs")).status == 404
     assert (await api.send("GET", "/v1.0/steps/3/runs?stage=1")).status == 400
+
+
+@pytest.mark.parametrize(
+    ("outcome", "facts", "removed"),
+    [
+        ("succeeded", {"removed_releases": ["23.09"]}, ["23.09"]),
+        ("succeeded", {"removed_releases": []}, []),
+        ("succeeded", {"removed_releases": "23.09"}, []),
+        ("succeeded", None, []),
+        ("failed", {"removed_releases": ["23.09"]}, None),
+    ],
+)
+async def test_what_a_removal_removed(
+    api: ServedApi, outcome: str, facts: dict[str, object] | None, removed: list[str] | None
+) -> None:
+    """The run of a removal that succeeded tells of which releases it found something, whatever its playbook says."""
+    api.insert(steps, api_rows.step(3, "a", strategy_id=None, type="unstage"))
+    api.insert(runs, api_rows.run(1, "unstaging", step_id=3, outcome=outcome, facts=facts))
+
+    found = (await api.send("GET", "/v1.0/steps/3/runs", role="reader")).json
+
+    assert [removed] == [run["removed-releases"] for run in found["runs"]]
 
 
 async def test_log_of_one_run(api: ServedApi) -> None:
