@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from db.database import Database
-from db.tokens import Role, TokenStore
 from monitoring.logging import configure_logs
 from runner.fake import FakeRunEnd, FakeRunner
 from runner.interface import OnFinished, PlaybookJob, Runner
@@ -57,15 +55,6 @@ def start_pretending(
     import_sites_at(service.database_url, {name: {**ready, **given} for name, given in own.items()})
     service.start()
     return service
-
-
-def token_of(service: ServiceProcess, name: str, role: Role) -> str:
-    """Return a new token of somebody with a role."""
-    database = Database(service.database_url)
-    try:
-        return TokenStore(database).create_token(name, role)
-    finally:
-        database.close()
 
 
 def _fails(reason: str, failure_class: FailureClass, task: str) -> FakeRunEnd:

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from db.database import Database
 from db.tokens import Role, TokenStore
 from tests.browser.operator_page import OpenPage, OperatorPage, operator_page
-from tests.browser.pretending_service import start_pretending, token_of
+from tests.browser.pretending_service import start_pretending
 from tests.support.service_process import ServiceProcess
 
 SITES = ("edge-1", "edge-login", "edge-slow")
@@ -64,7 +64,7 @@ def test_a_service_that_is_restarted(service: ServiceProcess, open_page: OpenPag
 
 def test_a_session_that_ends(service: ServiceProcess, open_page: OpenPage) -> None:
     """Once its token is revoked the page says so, greys its commands, and leads back after another login."""
-    token = token_of(service, "eve", Role.ADMIN)
+    token = service.token_of("eve", Role.ADMIN)
     operator = operator_page(open_page, _origin(service), token)
     operator.watched.expected.append("401 (Unauthorized)")
     _expect_failed(operator, 1)
@@ -102,7 +102,7 @@ def test_a_link_that_works_once(service: ServiceProcess, open_page: OpenPage) ->
 
 def test_readers_change_nothing(service: ServiceProcess, open_page: OpenPage) -> None:
     """To a reader every command is greyed with the reason, and the server refuses what the page would have sent."""
-    operator = operator_page(open_page, _origin(service), token_of(service, "rita", Role.READER))
+    operator = operator_page(open_page, _origin(service), service.token_of("rita", Role.READER))
     operator.watched.expected.append("403 (Forbidden)")
     _expect_failed(operator, 1)
     for pane in ("overview", "problems", "sites/edge-slow", "plan", "history", "health"):

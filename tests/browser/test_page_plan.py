@@ -16,7 +16,7 @@ from db.schema import holds
 from db.tokens import Role
 from statemachine.rollout import HoldKind
 from tests.browser.operator_page import Mouse, OpenPage, OperatorPage, operator_page
-from tests.browser.pretending_service import start_pretending, token_of
+from tests.browser.pretending_service import start_pretending
 from tests.support.service_process import ServiceProcess
 from tests.support.waiting import wait_for
 
@@ -158,7 +158,7 @@ def test_a_rollout_by_the_form(service: ServiceProcess, open_page: OpenPage) -> 
     why = re.compile("you made this strategy")
     expect(banner.get_by_role("button", name="Approve")).to_have_attribute("data-why", why)
 
-    other = _log_in(service, open_page, token_of(service, "another", Role.CONFIGURATOR))
+    other = _log_in(service, open_page, service.token_of("another", Role.CONFIGURATOR))
     hand.press(other.page.locator(".banner").get_by_role("button", name="Approve"))
     hand.write(other.dialog.get_by_label("Note"), "looks good")
     hand.press(other.dialog.get_by_role("button", name="Approve"))

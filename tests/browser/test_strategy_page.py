@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from db.tokens import Role
 from tests.browser.operator_page import OpenPage, OperatorPage, operator_page
-from tests.browser.pretending_service import HOSTILE, start_pretending, token_of
+from tests.browser.pretending_service import HOSTILE, start_pretending
 from tests.support.service_process import ServiceProcess
 from tests.support.waiting import wait_for
 
@@ -62,7 +62,7 @@ def _step(service: ServiceProcess, site: str) -> dict[str, Any]:
 
 def _log_in(service: ServiceProcess, open_page: OpenPage, role: Role = Role.ADMIN, **options: Any) -> OperatorPage:
     """Open the page as the administrator `test`, or as somebody with another role."""
-    token = service.token if role == Role.ADMIN else token_of(service, f"the-{role}", role)
+    token = service.token if role == Role.ADMIN else service.token_of(f"the-{role}", role)
     return operator_page(open_page, f"http://127.0.0.1:{service.port}", token, **options)
 
 
@@ -317,7 +317,7 @@ def test_everybody_can_use_every_dialog(service: ServiceProcess, open_page: Open
     status, made = service.ask("POST", STRATEGY, {**asked, "rollout": {"mode": "window", "stages": stages}})
     assert status == 200, made
     # Somebody else, for who made it may not approve.
-    token, origin = token_of(service, "another", Role.CONFIGURATOR), f"http://127.0.0.1:{service.port}"
+    token, origin = service.token_of("another", Role.CONFIGURATOR), f"http://127.0.0.1:{service.port}"
     wide = operator_page(open_page, origin, token, color_scheme="light")
     small = {"width": 390, "height": 844}
     both = (wide, operator_page(open_page, origin, token, color_scheme="dark", viewport=small))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Final
 
-_ROUNDS: Final = 5
+_ROUNDS: Final = 3
 
 
 def cpu_s(*command: str, environment: Mapping[str, str] | None = None) -> float:

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tests.support.command_template import run_forked
+
 # Generous for a busy machine, in seconds.
 _DEADLINE_S: Final = 120.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ShellCommand:
     """How a command ended."""
 
@@ -41,7 +43,7 @@ class OperatorShell:
         }
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a command."""
+        """Start a command, which loads the program anew."""
         return subprocess.Popen(
             [sys.executable, "-m", "cli.main", *arguments],
             env=self.environment,
@@ -52,15 +54,8 @@ class OperatorShell:
         )
 
     def run(self, *arguments: str, stdin: str = "") -> ShellCommand:
-        """Run a command to its end."""
-        process = self.start(*arguments)
-        try:
-            out, err = process.communicate(stdin, timeout=_DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            raise
-        return ShellCommand(code=process.returncode, out=out, err=err)
+        """Run a command to its end, in a process that is forked with the program loaded."""
+        return ShellCommand(*run_forked(arguments, self.environment, stdin, _DEADLINE_S))
 
     def strategy(self, *arguments: str, stdin: str = "") -> ShellCommand:
         """Run `prestager strategy` to its end."""

@@ -100,8 +100,16 @@ class ServiceProcess:
         database = Database(url)
         if current_revision(database) is None:
             upgrade(database)
-        self.token = TokenStore(database).create_token("test", Role.ADMIN)
         database.close()
+        self.token = self.token_of("test", Role.ADMIN)
+
+    def token_of(self, name: str, role: Role) -> str:
+        """Return a new token of somebody, as a command would make it."""
+        database = Database(self.database_url)
+        try:
+            return TokenStore(database).create_token(name, role)
+        finally:
+            database.close()
 
     def start(self, verb: str = "up") -> None:
         """Start it and wait until it answers."""

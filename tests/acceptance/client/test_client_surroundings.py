@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import pexpect
@@ -151,15 +152,14 @@ def test_questions_at_a_terminal(typed: Typed, shell: OperatorShell) -> None:
     assert shell.strategy("show").code == 1
 
 
-@pytest.mark.parametrize("columns", [80, 120])
-def test_tables_at_a_terminal(typed: Typed, shell: OperatorShell, columns: int) -> None:
+def test_tables_at_a_terminal(typed: Typed, shell: OperatorShell) -> None:
     """Tables fit into a terminal of 80 and of 120 columns, whatever a site says."""
     shell.strategy("create", "--mode", "window", "--max-failures", "1", "--ramp-start", "1", stdin=PASSWORD)
     shell.step("hold", "edge-1", "--reason", "The technician is at the site until tomorrow morning")
     shell.strategy("apply")
     wait_for(lambda: "failed" in shell.step("show", "broken", "-o", "csv").out, DEADLINE_S)
-    for command in (["show"], ["steps"], ["history"]):
-        process = typed(*command, columns=columns)
+    for columns, command in product((80, 120), ("show", "steps", "history")):
+        process = typed(command, columns=columns)
         code, printed = end(process)
         lines = printed.splitlines()
         assert 0 == code, printed

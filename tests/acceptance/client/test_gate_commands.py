@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from db.tokens import Role
 from tests.support.operator_shell import OperatorShell
 from tests.support.service_process import ServiceProcess
 from tests.support.waiting import wait_for
@@ -20,7 +21,7 @@ CANARY = ("--subcloud", "edge-1", "--subcloud", "edge-2", "--canary", "1")
 @pytest.fixture(scope="module")
 def second_token(service: ServiceProcess) -> str:
     """The token of another person than the one who creates strategies."""
-    return service.command("token", "create", "carol", "--role", "configurator").strip().splitlines()[-1]
+    return service.token_of("carol", Role.CONFIGURATOR)
 
 
 @pytest.fixture

@@ -192,7 +192,7 @@ def test_a_log_whose_reader_has_enough(shell: OperatorShell, follows: tuple[str,
     assert log.returncode == 1
 
 
-@pytest.mark.parametrize("command", [("status",), ("workers",), ("subcloud", "list")])
+@pytest.mark.parametrize("command", [("status",), ("subcloud", "list")])
 def test_cost(shell: OperatorShell, command: tuple[str, ...]) -> None:
     """Looking takes at most thirty times the CPU time of an empty Python program."""
     shell.strategy("create", stdin=PASSWORD)

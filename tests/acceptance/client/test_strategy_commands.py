@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from db.tokens import Role
 from tests.support.operator_shell import OperatorShell
 from tests.support.service_process import ServiceProcess
 
@@ -201,7 +202,7 @@ def test_an_empty_password(shell: OperatorShell) -> None:
 
 def test_another_token(shell: OperatorShell, service: ServiceProcess, tmp_path: Path) -> None:
     """A wrong token, and one whose role does not suffice, are refused with the remedy, and never printed."""
-    token = service.command("token", "create", f"reader-{tmp_path.name}", "--role", "reader").strip()
+    token = service.token_of(f"reader-{tmp_path.name}", Role.READER)
     file = tmp_path / "token"
     file.write_text(token)
     reader = shell.strategy("create", stdin=PASSWORD)
