@@ -1,6 +1,6 @@
 # The commands of the project; each is a thin wrapper of a script or a tool.
 
-.PHONY: help run test test-all test-rest faults e2e compose-test setup lint types bench bench-callers bench-ui bench-watching page-pictures soak pictures documents house api-fuzz fmt lock
+.PHONY: help run test test-all test-rest faults e2e compose-test setup lint types bench bench-callers bench-ui bench-watching page-pictures page-trees soak pictures documents house api-fuzz fmt lock
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -73,6 +73,10 @@ pictures: ## Draw the pictures of docs/ from the code
 page-pictures: ## Take the pictures of the dashboard for docs/ in a browser
 	@bin/setup test
 	@.venv/bin/python -m tests.browser.pictures
+
+page-trees: ## Write what screen readers are told of the dashboard, for tests/browser/trees/
+	@bin/setup test
+	@.venv/bin/python -m tests.browser.pane_trees
 
 house: ## Measure packages, imports, names and docstrings
 	@bin/setup dev

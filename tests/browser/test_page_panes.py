@@ -4,168 +4,36 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.operator_page import OpenPage, OperatorPage, operator_page
-from tests.browser.pretending_service import start_pretending
+from messages.commands import CommandType
+from tests.browser.operator_page import OpenPage, OperatorPage, hand_of, operator_page
+from tests.browser.pane_trees import PANES, TREES, difference, show_pane, start_with_one_left, trees_of
 from tests.support.service_process import ServiceProcess
 from tests.support.waiting import wait_for
 
-SITES: Final = (
-    *(f"edge-{number}" for number in range(1, 9)),
-    "edge-login-1",
-    "edge-login-2",
-    "edge-space",
-    "edge-hostile",
-    "edge-slow",
-)
-# Of the pane, and a text that is there once everything is.
-PANES: Final = {
-    "overview": "Likely done",
-    "overview?view=table": "edge-space",
-    "problems": "Not enough space for the images",
-    "sites/edge-space": "Not enough space for the images",
-    "sites/edge-slow": "packages",
-    "timeline": "Last site to end",
-    "plan": "Refusals and warnings",
-    "history": "applying",
-    "history/1": "Permission denied (publickey,password)",
-    "history/audit": "strategy.apply",
-    "health": "database",
-}
 # The whole page, in bytes.
 MOST_COMPRESSED: Final = 200_000
-# Pane, part of it, and what it tells; a tree may have more than is named here.
-TREES: Final = (
-    (
-        "overview",
-        "#top",
-        """
-        - banner:
-          - link "Prestager"
-          - navigation "Panes":
-            - link "Overview"
-            - link "Problems 4 failed"
-            - link "Timeline"
-            - link "Plan"
-            - link "History"
-            - link "Health"
-          - button "Dark theme"
-          - button "test, log out"
-        """,
-    ),
-    (
-        "overview",
-        ".head",
-        """
-        - region "Strategy":
-          - heading /Strategy 1/ [level=1]
-          - button "Pause…"
-          - button "Resume…" [disabled]
-          - button "Retry 4 sites"
-          - button "Limits…"
-          - button "Abort…"
-          - button "Cancel…"
-          - img /8 complete, 4 failed, 1 packages/
-          - group "Filter by state"
-        """,
-    ),
-    (
-        "overview",
-        "#wall",
-        """
-        - listbox "Sites in stage order":
-          - option /edge-1, .*stage 1/
-        """,
-    ),
-    (
-        "timeline",
-        "#main",
-        """
-        - heading "Timeline" [level=1]
-        - region "Sites in flight":
-          - heading "Sites in flight" [level=2]
-          - status
-          - img /Sites in flight over time/
-        - region /^Ended sites/:
-          - img "12 of 13 sites ended, 4 failed"
-        - region "Stages":
-          - group "Stages":
-            - table:
-              - rowgroup:
-                - row "Stage Sites Started Ended Took Group Failed Last site to end"
-        """,
-    ),
-    (
-        "plan",
-        "#planform",
-        """
-        - group "What and where":
-          - combobox "Release"
-          - combobox "For"
-          - combobox "Sites"
-          - textbox "Left out, by name"
-          - textbox "Left out, by labels"
-        - group "In which order":
-          - textbox "Sites at once"
-          - combobox "Mode"
-        - group "When it goes wrong":
-          - textbox "Failures allowed"
-          - combobox "Beyond that"
-          - checkbox /Prestage in spite of alarms/
-        - group "Password of the sites":
-          - textbox "sysadmin"
-          - textbox "Once more"
-        """,
-    ),
-    (
-        "history",
-        "#main",
-        """
-        - heading "History" [level=1]
-        - group "What is shown":
-          - link "Strategies"
-          - link "Audit"
-        - table:
-          - rowgroup:
-            - row /No\\. Outcome Release Sites By Started Took How the sites ended/
-        """,
-    ),
-)
+# Longest wait for a tree that is still being made, in seconds.
+WAIT_S: Final = 30.0
 STATIC: Final = Path(__file__).parents[2] / "ui" / "static"
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     """A running service whose strategy has one site left, which takes until it is stopped."""
-    service = start_pretending(tmp_path_factory.mktemp("service"), SITES)
-    status, answer = service.ask("POST", "/v1.0/sw-update-strategy", {"type": "prestage", "sysadmin_password": "cHc="})
-    assert status == 200, answer
-    status, answer = service.ask("POST", "/v1.0/sw-update-strategy/actions", {"action": "apply"})
-    assert status == 200, answer
-    wait_for(lambda: _ended(service) == len(SITES) - 1, story=lambda: str(service.get("/v1.0/sw-update-strategy")))
+    service = start_with_one_left(tmp_path_factory.mktemp("service"))
     yield service
     service.end()
 
 
-def _ended(service: ServiceProcess) -> int:
-    progress = service.get("/v1.0/sw-update-strategy")[1]["progress"]
-    return int(progress["complete"] + progress["skipped"] + progress["failed"])
-
-
 def _operator(open_page: OpenPage, service: ServiceProcess, **options: object) -> OperatorPage:
     return operator_page(open_page, f"http://127.0.0.1:{service.port}", service.token, **options)
-
-
-def _show(operator: OperatorPage, pane: str) -> None:
-    operator.open(pane)
-    place = "#drawer" if pane.startswith("sites/") else "#main"
-    expect(operator.page.locator(place)).to_contain_text(PANES[pane])
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -175,7 +43,7 @@ def test_everybody_can_use_every_pane(service: ServiceProcess, open_page: OpenPa
     assert operator.page.locator("html").get_attribute("data-theme") == theme
     findings = []
     for pane in PANES:
-        _show(operator, pane)
+        show_pane(operator, pane)
         findings += [f"{pane}: {text}" for text in operator.watched.grave_findings()]
     assert findings == []
 
@@ -197,7 +65,7 @@ def test_a_phone(service: ServiceProcess, open_page: OpenPage) -> None:
     operator = _operator(open_page, service, viewport={"width": 390, "height": 844})
     findings = []
     for pane in PANES:
-        _show(operator, pane)
+        show_pane(operator, pane)
         findings += [f"{pane}: {text}" for text in operator.watched.grave_findings()]
         wide = operator.page.evaluate("document.documentElement.scrollWidth")
         findings += [f"{pane}: {wide} pixels wide"] if wide > 390 else []
@@ -227,7 +95,7 @@ def test_the_themes(service: ServiceProcess, open_page: OpenPage) -> None:
 def test_what_the_timeline_reads(service: ServiceProcess, open_page: OpenPage) -> None:
     """The arrow keys on the chart tell how many sites were in flight, ended and failed at a time."""
     operator = _operator(open_page, service)
-    _show(operator, "timeline")
+    show_pane(operator, "timeline")
     operator.page.locator("#chart").focus()
     operator.page.keyboard.press("End")
     expect(operator.page.locator("#readout")).to_contain_text("1 in flight")
@@ -240,21 +108,56 @@ def test_what_the_timeline_reads(service: ServiceProcess, open_page: OpenPage) -
     expect(operator.page.locator("#main")).to_contain_text("Last site to end")
 
 
+def test_the_likely_end_moves_on(service: ServiceProcess, open_page: OpenPage) -> None:
+    """The forecast is read again while nothing happens, so that an end which did not come is never shown as likely."""
+    operator = _operator(open_page, service)
+    show_pane(operator, "overview")
+    asked = operator.watched.origin + "/v1.0/sw-update-strategy?type=prestage"
+    for _ in range(2):
+        with operator.page.expect_response(asked) as read:
+            pass
+        assert read.value.status == 200
+
+
 def test_the_health_names_the_worker(service: ServiceProcess, open_page: OpenPage) -> None:
     """Health shows the worker with its slots, and that everything is good."""
     operator = _operator(open_page, service)
-    _show(operator, "health")
+    show_pane(operator, "health")
     row = operator.page.locator("tbody tr").filter(has_text=service.worker)
     expect(row).to_contain_text("1 of 8")
     expect(row).to_contain_text("at work")
     expect(operator.page.locator(".headline .facts")).to_contain_text("Work has all that it needs")
 
 
+def test_the_audit_is_narrowed(service: ServiceProcess, open_page: OpenPage) -> None:
+    """Caller and type of command narrow the audit, by keyboard alone; the address keeps both, and a reload shows it."""
+    operator = _operator(open_page, service)
+    show_pane(operator, "history/audit")
+    page, hand = operator.page, hand_of("keyboard", operator.page)
+    command = page.get_by_label("Command", exact=True)
+    types = command.locator("option").evaluate_all("options => options.map(option => option.value)")
+    assert types == ["", *CommandType]
+    rows = page.locator("#main tbody tr")
+    hand.choose(command, "strategy.appl")
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("strategy.apply")
+    hand.write(page.get_by_label("Find by caller"), "nobody")
+    expect(page.locator("#main")).to_contain_text("No entry.")
+    hand.write(page.get_by_label("Find by caller"), "test")
+    expect(rows).to_have_count(1)
+    assert "caller=test" in page.url
+    page.reload()
+    expect(rows).to_have_count(1)
+    expect(command).to_have_value("strategy.apply")
+    page.get_by_role("link", name="Audit").click()
+    expect(page.locator("#main")).to_contain_text("strategy.create")
+
+
 def test_the_plan_says_why_not(service: ServiceProcess, open_page: OpenPage) -> None:
     """The preview names what is refused, and Create says why it is not possible when it is pressed."""
     operator = _operator(open_page, service)
     operator.watched.expected.append("400 (Bad Request)")
-    _show(operator, "plan")
+    show_pane(operator, "plan")
     expect(operator.page.locator("#preview .refuse")).to_contain_text("strategy")
     create = operator.page.get_by_role("button", name="Create strategy")
     expect(create).to_have_attribute("aria-disabled", "true")
@@ -283,8 +186,12 @@ def test_all_files_are_asked_for_at_once() -> None:
 
 
 def test_what_screen_readers_are_told(service: ServiceProcess, open_page: OpenPage) -> None:
-    """The trees of accessibility of frame, head, form, chart and tables are those that were looked at once."""
-    operator = _operator(open_page, service)
-    for pane, place, tree in TREES:
-        _show(operator, pane)
-        expect(operator.page.locator(place)).to_match_aria_snapshot(tree)
+    """The tree of accessibility of each pane is the one that somebody read; `make page-trees` writes what it is now."""
+    operator = OperatorPage(open_page(f"http://127.0.0.1:{service.port}"))
+    for name, tree in trees_of(operator, service):
+        _require_stored(name, tree)
+
+
+def _require_stored(name: str, tree: Callable[[], str]) -> None:
+    stored = (TREES / f"{name}.yml").read_text()
+    wait_for(lambda: tree() == stored, WAIT_S, lambda: f"{name}: {difference(stored, tree())}")

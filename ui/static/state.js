@@ -24,6 +24,8 @@ const PAGE = 1000;
 // Workers tell nothing on the stream.
 const WORKERS_MS = 10_000;
 const PROBLEMS_MS = 3_000;
+// While a strategy goes on its pace and its likely end move, also where nothing happens.
+const FORECAST_MS = 5_000;
 
 // Keys of steps that walls and tables need: all of them would double the list. A sheet reads its own step whole.
 const FIELDS = ["id", "cloud", "stage", "group", "state", "details", "outcome", "problem", "held", "run-state", "worker",
@@ -320,7 +322,7 @@ export class State {
     this._refreshing = true;
     try {
       const age = what => Date.now() - this._read[what];
-      if (this.dirtyStrategy) {
+      if (this.dirtyStrategy || (this.strategy?.state === "applying" && age("strategy") >= FORECAST_MS)) {
         this.dirtyStrategy = false;
         await this._readStrategy();
       }

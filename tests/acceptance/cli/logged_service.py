@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from db.database import Database
+from db.tokens import Role, TokenStore
 from tests.support.waiting import PATIENCE_S, wait_for
 
 
@@ -66,6 +68,19 @@ class LoggedService:
             return response.status, json.loads(response.read() or "null")
         finally:
             connection.close()
+
+    @property
+    def database_url(self) -> str:
+        """Where its database is."""
+        return f"sqlite:///{self.environment['PRESTAGER_DATA_DIR']}/prestager.db"
+
+    def new_token(self) -> str:
+        """Make the token of an administrator called `ops`, as a command would; the service is ready."""
+        database = Database(self.database_url)
+        try:
+            return TokenStore(database).create_token("ops", Role.ADMIN)
+        finally:
+            database.close()
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another command with the same settings."""

@@ -40,40 +40,10 @@ def status_of(place: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(program, env=environment_of(place), capture_output=True, text=True, check=False)
 
 
-@pytest.mark.timeout(600)
-def test_the_quick_demonstration(tmp_path: Path) -> None:
-    """A site of each kind ends as it must, the service stops, and what is left is for the next commands to look at."""
-    place = tmp_path / "demo"
-    done = demonstration(place, "--quick")
-
-    assert 0 == done.returncode, done.stdout + done.stderr
-    assert "Every site and the strategy ended as expected." in done.stdout
-    assert "Each is behind an SSH server of its own" in done.stdout
-    assert "stage 2  edge-08  failed: " in done.stdout
-    # Its password is another one.
-    assert "unreachable: the site refused the login sysadmin@127.20.0.3 with this password" in done.stdout
-    rows = site_rows(done.stdout)
-    assert {"edge-01", "edge-03", "edge-04", "edge-05", "edge-06", "edge-08"} == set(rows)
-    assert ["1", "failed", "yes"] == rows["edge-04"][:3]
-    assert ["1", "complete", "yes"] == rows["edge-01"]
-    assert ["left-out", "yes"] == rows["edge-03"][:2]
-    # What the sites were to get is there.
-    assert list((place / "sites" / "edge-01" / "backup").rglob("*.rpm"))
-    service = LoggedService(place, DEPLOY_DIR=str(place / "controller" / "deploy"))
-    try:
-        status, answer = service.get("/v1.0/sw-update-strategy", (place / "token").read_text().strip())
-    finally:
-        service.end()
-    assert (200, "failed") == (status, answer["state"])
-    # The servers have ended and their password is gone; no site has become one that takes any password.
-    assert not (place / "password").exists()
-    assert "ansible_connection" not in (place / "fleet.yml").read_text()
-
-
 @pytest.mark.e2e
 @pytest.mark.timeout(900)
 def test_the_whole_demonstration(tmp_path: Path) -> None:
-    """Twelve sites end as they must."""
+    """Twelve sites end as they must, the service stops, and the command ends by itself."""
     done = demonstration(tmp_path / "demo")
 
     assert 0 == done.returncode, done.stdout + done.stderr
@@ -106,21 +76,18 @@ def test_a_demonstration_that_is_ended_ends_its_service(tmp_path: Path, number: 
 
 
 @pytest.mark.timeout(600)
-def test_a_demonstration_that_is_kept(tmp_path: Path) -> None:
-    """With --keep service and sites stay until Ctrl-C; `prestager status` finds them, each link logs in once."""
+def test_the_quick_demonstration(tmp_path: Path) -> None:
+    """A site of each kind ends as it must. With --keep service and sites stay until Ctrl-C, each link logs in once.
+
+    Afterwards the service has stopped, and what is left is for the next commands to look at.
+    """
     place = tmp_path / "demo"
     program = [sys.executable, "-m", "cli.main", "demo", "--dir", str(place), "--quick", "--keep"]
     kept = subprocess.Popen(program, env=environment_of(place), stdout=subprocess.PIPE, text=True)
     try:
         assert kept.stdout is not None
         printed = "".join(iter(lambda: line_of(kept), "Ctrl-C stops the service and its sites.\n"))
-        links = re.findall(r"^  (http://127\.0\.0\.1:\d+)/ui/login#(\S+)$", printed, re.MULTILINE)
-        address = links[-1][0]
-        assert f"The page is at {address}/ui;" in printed
-        assert 2 == len(set(links))
-        assert [200, 401, 200] == [log_in(address, code) for code in (links[0][1], links[0][1], links[1][1])]
-        with urlopen(f"{address}/ui") as page:
-            assert page.headers.get_content_type() == "text/html"
+        links = check_links(printed)
         assert f"cat {place}/password" in printed
         assert (place / "password").exists()
         assert "prestager status\n" in printed
@@ -131,12 +98,53 @@ def test_a_demonstration_that_is_kept(tmp_path: Path) -> None:
         kept.kill()
 
     assert (0, "") == (kept.returncode, rest)
+    check_sites(place, printed)
     # The context names the address at which the service listens when it is started again.
     assert "http://127.0.0.1:8119" in (place.parent / "config" / "prestager" / "client.toml").read_text()
-    assert not (place / "password").exists()
     log = read(place / "service.log")
     assert "service.stopped" in log
     assert [] == [code for _, code in links if code in log]
+    check_what_is_left(place)
+
+
+def check_links(printed: str) -> list[tuple[str, str]]:
+    """Log in by the links that were printed, and return address and code of each."""
+    links = re.findall(r"^  (http://127\.0\.0\.1:\d+)/ui/login#(\S+)$", printed, re.MULTILINE)
+    address = links[-1][0]
+    assert f"The page is at {address}/ui;" in printed
+    assert 2 == len(set(links))
+    assert [200, 401, 200] == [log_in(address, code) for code in (links[0][1], links[0][1], links[1][1])]
+    with urlopen(f"{address}/ui") as page:
+        assert page.headers.get_content_type() == "text/html"
+    return links
+
+
+def check_sites(place: Path, printed: str) -> None:
+    """Hold the end of each site, and what it got, against what it must be."""
+    assert "Every site and the strategy ended as expected." in printed
+    assert "Each is behind an SSH server of its own" in printed
+    assert "stage 2  edge-08  failed: " in printed
+    # Its password is another one.
+    assert "unreachable: the site refused the login sysadmin@127.20.0.3 with this password" in printed
+    rows = site_rows(printed)
+    assert {"edge-01", "edge-03", "edge-04", "edge-05", "edge-06", "edge-08"} == set(rows)
+    assert ["1", "failed", "yes"] == rows["edge-04"][:3]
+    assert ["1", "complete", "yes"] == rows["edge-01"]
+    assert ["left-out", "yes"] == rows["edge-03"][:2]
+    # What the sites were to get is there.
+    assert list((place / "sites" / "edge-01" / "backup").rglob("*.rpm"))
+
+
+def check_what_is_left(place: Path) -> None:
+    """Start the service over what is left: the strategy is there, and no site takes any password."""
+    service = LoggedService(place, DEPLOY_DIR=str(place / "controller" / "deploy"))
+    try:
+        status, answer = service.get("/v1.0/sw-update-strategy", (place / "token").read_text().strip())
+    finally:
+        service.end()
+    assert (200, "failed") == (status, answer["state"])
+    assert not (place / "password").exists()
+    assert "ansible_connection" not in (place / "fleet.yml").read_text()
 
 
 def line_of(process: subprocess.Popen[str]) -> str:

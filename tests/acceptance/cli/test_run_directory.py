@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -133,43 +134,55 @@ def test_what_another_user_made_is_refused(
     assert [] == list(disk.glob(f"{OWN}/*"))
 
 
-@pytest.mark.parametrize(
-    ("umask", "mode", "url"),
-    [
-        (0o000, 0o777, None),
-        (0o022, 0o700, None),
-        (0o777, 0o777, None),
-        (0o000, 0o777, "sqlite:///file:{data}/prestager.db?uri=true"),
-        (0o000, 0o777, "sqlite:///{data}/../link.db"),
-    ],
-)
-def test_the_database_is_closed_to_others(
-    settings: dict[str, str], tmp_path: Path, umask: int, mode: int, url: str | None
-) -> None:
+# Umask, mode of the data directory, and where settings name the database.
+PLACES = [
+    (0o000, 0o777, None),
+    (0o022, 0o700, None),
+    (0o777, 0o777, None),
+    (0o000, 0o777, "sqlite:///file:{data}/prestager.db?uri=true"),
+    (0o000, 0o777, "sqlite:///{data}/../link-{place}.db"),
+]
+# Opens each database and tells the files of its directory while it is written.
+HOLD = """
+import json, os, sys
+from pathlib import Path
+from service.database import *
+from service.settings import Settings
+for umask, data, url in json.loads(sys.argv[1]):
+    os.umask(umask)
+    os.environ |= {"PRESTAGER_DATA_DIR": data, **({"PRESTAGER_DATABASE_URL": url} if url else {})}
+    database = open_database(Settings())
+    prepare_schema(database)
+    with database.write():
+        print(json.dumps([[path.name, oct(path.stat().st_mode)] for path in sorted(Path(data).iterdir())]))
+"""
+
+
+def test_the_database_is_closed_to_others(settings: dict[str, str], tmp_path: Path) -> None:
     """The database and what SQLite makes beside it are its owner's alone, whatever the umask, directory and URL."""
-    data = tmp_path / "data"
-    data.chmod(mode)
-    (tmp_path / "link.db").symlink_to(data / "prestager.db")
-    if url is not None:
-        settings |= {"PRESTAGER_DATABASE_URL": url.format(data=data)}
-    hold = (
-        "import os, sys; from pathlib import Path\n"
-        "from service.settings import Settings; from service.database import *\n"
-        f"os.umask({umask})\n"
-        "database = open_database(Settings())\n"
-        "prepare_schema(database)\n"
-        "with database.write(): print(sorted((p.name, oct(p.stat().st_mode)) for p in Path(sys.argv[1]).iterdir()))"
-    )
+    cases = []
+    for place, (umask, mode, url) in enumerate(PLACES):
+        data = tmp_path / f"data-{place}"
+        data.mkdir()
+        data.chmod(mode)
+        give(data)
+        (tmp_path / f"link-{place}.db").symlink_to(data / "prestager.db")
+        cases.append((umask, str(data), url and url.format(data=data, place=place)))
     for path in (tmp_path, *tmp_path.parents[:2]):
         path.chmod(0o755)
-    give(data)
     done = subprocess.run(
-        python_as_user("-c", hold, str(data)), env=settings, check=False, capture_output=True, text=True, timeout=120
+        python_as_user("-c", HOLD, json.dumps(cases)),
+        env=settings,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
     assert "" == done.stderr
     names = ("prestager.db", "prestager.db-shm", "prestager.db-wal")
-    assert f"{[(name, '0o100600') for name in names]}\n" == done.stdout
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [[[name, "0o100600"] for name in names]] * len(PLACES) == found
 
 
 def test_a_database_that_others_could_read_is_closed(settings: dict[str, str], tmp_path: Path) -> None:

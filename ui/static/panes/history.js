@@ -6,7 +6,14 @@ import { retryEnded } from "../commands.js";
 import { STATES, isOver, phaseWord, stateOf } from "../sites.js";
 
 const PAGE = 50;
-const SINCE = [["1", "Last 24 hours"], ["7", "Last 7 days"], ["", "All that is kept"]];
+const SINCE = [["1", "Last 24 hours"], ["7", "Last 7 days"], ["all", "All that is kept"]];
+// Types of the commands that the audit has.
+const COMMANDS = Object.entries({
+  strategy: "create apply abort delete pause resume cancel approve deny preview update retry", step: "hold first cancel retry",
+  subcloud: "add update delete prestage staged unstage", group: "create update delete", webhook: "create update delete ping redeliver",
+}).flatMap(([what, verbs]) => verbs.split(" ").map(verb => `${what}.${verb}`));
+// What narrows the audit, in the address too, and what it is when nobody has chosen.
+const CHOICES = { caller: "", type: "", since: "1" };
 const DAY_MS = 86_400_000;
 const OUTCOMES = {
   initial: ["waiting", "not applied"], applying: ["images", "applying"], complete: ["complete", "complete"], failed: ["failed", "with failures"],
@@ -127,9 +134,10 @@ function audit(page) {
   const own = page.own("history"), mayRead = page.state.me?.roles.includes("admin");
   const note = "Every command that was answered, for administrators";
   if (page.state.me && !mayRead) return h("div", { "data-key": "noaudit" }, headline(page, note), h("div", { class: "empty" }, h("h2", null, "For administrators"), h("p", { class: "sub" }, "Your role may not read the audit. The history of strategies tells who asked for each.")));
-  const { caller = "", since = "1" } = own;
+  const { caller, type, since } = { ...CHOICES, ...own.choices };
   return h("div", { "data-key": "audit" }, headline(page, note),
     h("div", { class: "tools" }, h("div", { class: "find" }, icon("search"), h("input", { type: "search", id: "find", "data-field": "caller", placeholder: "Caller", "aria-label": "Find by caller", value: caller, autocomplete: "off", spellcheck: "false" })),
+      h("select", { "data-field": "type", "aria-label": "Command" }, h("option", { value: "" }, "All commands"), COMMANDS.map(one => h("option", { value: one, selected: type === one }, one))),
       h("select", { "data-field": "since", "aria-label": "Since" }, SINCE.map(([value, word]) => h("option", { value, selected: since === value }, word)))),
     fault(own),
     own.entries?.length ? h("div", { class: "scroll" }, h("table", { class: "stack" }, columns([["At"], ["Caller"], ["From"], ["Command"], ["Subject"], ["Answer", "num"], ["What"]]), h("tbody", null, own.entries.map(entry => h("tr", null,
@@ -144,8 +152,9 @@ function audit(page) {
 function sourceOf(page) {
   const own = page.own("history"), limit = PAGE;
   if (page.part === "audit") {
-    const since = own.since === "" ? null : new Date(Date.now() - DAY_MS * Number(own.since || 1)).toISOString();
-    return { path: "/audit", query: { limit, since, caller: own.caller }, key: "audit", kept: "entries" };
+    const { caller, type, since: days } = { ...CHOICES, ...own.choices };
+    const since = days === "all" ? null : new Date(Date.now() - DAY_MS * Number(days)).toISOString();
+    return { path: "/audit", query: { limit, since, caller, type }, key: "audit", kept: "entries" };
   }
   if (page.part) return { path: `/strategies/${encodeURIComponent(page.part)}/steps`, query: { limit }, key: "steps", kept: "steps" };
   return { path: "/strategies", query: { limit }, key: "strategies", kept: "strategies" };
@@ -156,8 +165,15 @@ export function enter(page) {
   const own = page.own("history");
   own.next = null;
   if (page.part && page.part !== "audit" && String(own.past?.id) !== page.part) Object.assign(own, { past: null, steps: null, problems: [] });
+  if (page.part === "audit") own.choices = choicesOf(page.query);
   own.error = "";
   void load(page);
+}
+
+/** Return what an address says of the audit; a number of days that is not offered is none. */
+function choicesOf(query) {
+  const chosen = Object.fromEntries(Object.entries(CHOICES).map(([key, usual]) => [key, query.get(key) ?? usual]));
+  return { ...chosen, since: SINCE.some(([value]) => value === chosen.since) ? chosen.since : CHOICES.since };
 }
 
 async function load(page) {
@@ -194,10 +210,12 @@ export function rendered(page) {
   if (page.own("history").seen !== seen(page)) void load(page);
 }
 
-/** Follow the filter of the audit. */
+/** Follow the filter of the audit, and keep it in the address. */
 export function changed(page, input) {
   const own = page.own("history");
-  own[input.dataset.field] = input.value;
+  own.choices = { ...CHOICES, ...own.choices, [input.dataset.field]: input.value.trim() };
+  const query = new URLSearchParams(Object.entries(own.choices).filter(([key, value]) => value !== CHOICES[key])).toString();
+  window.history.replaceState(null, "", `#/history/audit${query && `?${query}`}`);
   clearTimeout(own.timer);
   own.timer = setTimeout(() => void load(page), 350);
 }
