@@ -53,6 +53,9 @@ _NOT_QUICK: Final = frozenset(
     }
 )
 
+# In the quick lane the rules of the coordinator are tried on SQLite; what differs on PostgreSQL is marked `quick`.
+_QUICK_ON_SQLITE: Final = "integration/actors/"
+
 # They take minutes, so they begin first, and in this order: what is short fills the end.
 _FIRST: Final = (
     "integration/amqp/",
@@ -68,6 +71,11 @@ _FIRST: Final = (
     "integration/host_keys",
     "integration/servers",
     "integration/takeover",
+    # Of the quick lane.
+    "integration/api",
+    "integration/actors",
+    "integration/db",
+    "unit/cli",
 )
 
 
@@ -90,6 +98,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the choice of a lane."""
     parser.addoption("--lane", choices=("quick", "rest", "all"), help="the quick tests, all others, or both")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave what has no test of the quick lane unread in that lane: importing it takes each process seconds."""
+    is_left_out = config.getoption("lane") == "quick" and not may_have_quick_tests(collection_path)
+    return True if is_left_out else None
+
+
+def may_have_quick_tests(path: Path) -> bool:
+    """Return whether a file of tests, or a folder of them, may have tests of the quick lane."""
+    return any(
+        _is_quick_file(file) or "mark.quick" in file.read_text(encoding="utf-8")
+        for file in (path.rglob("test_*.py") if path.is_dir() else [path])
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -118,8 +140,16 @@ def inside_tests(path: Path) -> str:
 
 def is_quick(item: pytest.Item) -> bool:
     """Return whether a test belongs to the quick lane."""
-    inside = inside_tests(item.path)
-    return item.get_closest_marker("quick") is not None or (inside.startswith(_QUICK) and inside not in _NOT_QUICK)
+    if item.get_closest_marker("quick") is not None:
+        return True
+    call = getattr(item, "callspec", None)
+    is_second = call is not None and call.params.get("database_kind") == "postgresql"
+    return _is_quick_file(item.path) and not (is_second and inside_tests(item.path).startswith(_QUICK_ON_SQLITE))
+
+
+def _is_quick_file(path: Path) -> bool:
+    inside = inside_tests(path)
+    return inside.startswith(_QUICK) and inside not in _NOT_QUICK
 
 
 def group_of(path: Path) -> str:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from tests.conftest import _FIRST, _NOT_QUICK, _QUICK, is_quick, place_of
+from tests.conftest import _FIRST, _NOT_QUICK, _QUICK, is_quick, may_have_quick_tests, place_of
 
 TESTS = Path(__file__).parents[1]
 
 
 class Item:
-    """A test of a file, with or without a mark."""
+    """A test of a file, with or without a mark, of a kind of database."""
 
-    def __init__(self, name: str, *, marked: bool = False) -> None:
+    def __init__(self, name: str, *, marked: bool = False, kind: str | None = None) -> None:
         self.path = TESTS / name
         self._marked = marked
+        if kind is not None:
+            self.callspec = SimpleNamespace(params={"database_kind": kind})
 
     def get_closest_marker(self, name: str) -> object:
         """Return the mark `quick`, if it has it."""
@@ -44,8 +47,30 @@ def test_what_begins_first_exists() -> None:
         (Item(next(iter(_NOT_QUICK))), False),
         (Item("faults/test_fault_kills.py"), False),
         (Item("faults/test_fault_kills.py", marked=True), True),
+        (Item("integration/actors/test_audit.py", kind="sqlite"), True),
+        (Item("integration/actors/test_audit.py", kind="postgresql"), False),
+        (Item("integration/actors/test_audit.py", kind="postgresql", marked=True), True),
+        (Item("integration/db/test_db_claims.py", kind="postgresql"), True),
     ],
 )
 def test_a_test_has_one_lane(item: Item, expected: bool) -> None:
-    """Folder, exception and mark decide, in this order."""
+    """Folder, exception, kind of database and mark decide, in this order."""
     assert is_quick(item) is expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("unit", True),
+        ("integration", True),
+        ("faults", False),
+        ("integration/amqp", False),
+        ("integration/db/test_db_claims.py", True),
+        (next(iter(_NOT_QUICK)), False),
+        # It has a mark.
+        ("acceptance/crash/test_crash_any_time.py", True),
+    ],
+)
+def test_what_the_quick_lane_does_not_load(name: str, expected: bool) -> None:
+    """Files and folders without a test of the quick lane are told from their paths and the marks in their texts."""
+    assert may_have_quick_tests(TESTS / name) is expected

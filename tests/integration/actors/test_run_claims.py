@@ -23,6 +23,8 @@ from statemachine.states import RunOutcome, StepState
 from tests.support.installation import Installation
 from tests.support.waiting import wait_for
 
+# Several take runs at once, which PostgreSQL lets them.
+pytestmark = pytest.mark.quick
 ON_SQLITE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 PRECHECKS = frozenset({StepState.PRECHECK})
 
