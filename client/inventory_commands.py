@@ -13,7 +13,7 @@ from client.client_command import Invocation, Yes, client_command
 from client.errors import ExitCode, RefusedError, SurroundingsError
 from client.output import Record, ShownField, print_record, print_records, say
 from client.prompts import PasswordFile, confirm, read_password
-from client.strategy_queries import FailureClasses, StepStates, given_filters, moment_text
+from client.strategy_queries import FailureClasses, ProblemId, StepStates, given_filters, moment_text
 from statemachine.rollout import StepOutcome
 from statemachine.states import ApplyType
 
@@ -89,7 +89,7 @@ def list_sites(  # noqa: PLR0913, PLR0917 - options of the shell
     state: StepStates = None,
     outcome: Annotated[list[StepOutcome] | None, typer.Option(help="Only sites whose step ended so.")] = None,
     failure_class: FailureClasses = None,
-    problem: Annotated[str | None, typer.Option(metavar="ID", help="Only sites with this problem.")] = None,
+    problem: ProblemId = None,
 ) -> None:
     """List the sites: release, state, what is staged there, and what went wrong."""
     given = given_filters(

@@ -52,6 +52,14 @@ FailureClasses = Annotated[
     ),
 ]
 
+ProblemId = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID",
+        help="Only sites with this problem: its id, or a beginning of 4 signs or more that no other problem has.",
+    ),
+]
+
 
 def moment_text(moment: str) -> str:
     """Return a moment of the API, in either of its spellings, to the second."""
@@ -209,7 +217,7 @@ def steps(  # noqa: PLR0913, PLR0917 - options of the shell
         list[StepOutcome] | None, typer.Option(help="Only sites that ended so; may be given again.")
     ] = None,
     failure_class: FailureClasses = None,
-    problem: Annotated[str | None, typer.Option(help="Only sites with this problem.")] = None,
+    problem: ProblemId = None,
     stage: Annotated[int | None, typer.Option(min=1, help="Only sites of this stage.")] = None,
     group: Annotated[str | None, typer.Option(help="Only sites that are in this group now.")] = None,
     subcloud: Annotated[

@@ -10,7 +10,7 @@ import typer
 from client.client_command import Invocation, client_command
 from client.prompts import PasswordFile, read_password
 from client.strategy_commands import say_created
-from client.strategy_queries import HISTORY, active_strategy
+from client.strategy_queries import HISTORY, ProblemId, active_strategy
 from client.strategy_watch import Apply, ExitOnHold, Timeout, Watch, check_watch, report_strategy
 
 
@@ -37,7 +37,7 @@ def retry(  # noqa: PLR0913, PLR0917 - options of the shell
     subcloud: Annotated[
         list[str] | None, typer.Option(help="Only this one of them: name or id; may be repeated.")
     ] = None,
-    problem: Annotated[str | None, typer.Option(metavar="ID", help="Only sites with this problem.")] = None,
+    problem: ProblemId = None,
     resume_from: Annotated[
         ResumePoint,
         typer.Option(

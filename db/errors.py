@@ -8,7 +8,7 @@ Explanations say why the database cannot be used and what to do, without a state
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -132,6 +132,18 @@ class UnsealingError(PrestagerError):
                 " the keys of this process. Put it back into PRESTAGER_SECRET_KEY_FILE, or create the strategy again."
             )
         super().__init__(text)
+
+
+class ProblemNotFoundError(PrestagerError):
+    """The beginning of an id does not mean one problem of the strategy; the message has those that there are."""
+
+    def __init__(self, strategy_id: int, begin: str, candidates: Sequence[str], *, is_ambiguous: bool) -> None:
+        if is_ambiguous:
+            told = f"Several problems of strategy {strategy_id} have ids that begin with {begin}: "
+        else:
+            there_are = "there is " if len(candidates) == 1 else "there are " if candidates else "it has none"
+            told = f"No problem of strategy {strategy_id} has an id that begins with {begin}; {there_are}"
+        super().__init__(told + ", ".join(candidates))
 
 
 class StalePlanError(PrestagerError):

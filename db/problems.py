@@ -12,8 +12,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, String, and_, bindparam, func, literal_column, select
 
+from db.errors import ProblemNotFoundError
 from db.json_table import given_rows, joined_with_each
 from db.schema import problems, steps
+from statemachine.problems import ID_LENGTH
 
 # A row by column name; SQLAlchemy types its keys loosely.
 Row = Mapping[Any, Any]
@@ -78,6 +80,31 @@ _SITES: Final = {
     .order_by(steps.c.finished_at.desc(), steps.c.id.desc())
     for dialect, joined in joined_with_each(_LISTED_IDS, steps, _NEWEST).items()
 }
+
+
+_EACH: Final = (
+    select(steps.c.problem, func.min(steps.c.failure_class).label("failure_class"))
+    .where(_HAS_PROBLEM)
+    .group_by(steps.c.problem)
+    .order_by(steps.c.problem)
+)
+
+
+def find_problem(connection: Connection, strategy_id: int, begin: str) -> str:
+    """Return the id of the problem of a strategy that begins so; a whole id is taken as it is.
+
+    Raises:
+        ProblemNotFoundError: None of its problems begins so, or several do.
+    """
+    if len(begin) == ID_LENGTH:
+        return begin
+    each = connection.execute(_EACH, {"of_strategy": strategy_id})
+    found: dict[str, str] = {row.problem: f"{row.problem} ({row.failure_class})" for row in each}
+    meant = [one for one in found if one.startswith(begin)]
+    if len(meant) != 1:
+        told = [found[one] for one in meant or found]
+        raise ProblemNotFoundError(strategy_id, begin, told[:MOST_NAMED], is_ambiguous=bool(meant))
+    return meant[0]
 
 
 def count_problems(connection: Connection, strategy_id: int) -> ProblemCounts:

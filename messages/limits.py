@@ -10,6 +10,8 @@ TEXT_LENGTH: Final = 255
 # The longest run of digits that surely fits the database's integers, which have 64 bits.
 ID_DIGITS: Final = 18
 LARGEST_ID: Final = 10**ID_DIGITS - 1
+# The id of a problem, or enough of its beginning to mean one.
+PROBLEM_FORM: Final = "^[0-9a-f]{4,12}$"
 # Deeper values cannot be sent on: the encoder of commands gives up at 255.
 _DEPTH: Final = 32
 

@@ -19,7 +19,7 @@ from statemachine.states import FailureClass, RunOutcome
 TEXT_LENGTH: Final = 300
 TASK_LENGTH: Final = 120
 _LOOKED_AT: Final = 4000
-_ID_LENGTH: Final = 12
+ID_LENGTH: Final = 12
 # A part of a path or file name.
 _PART: Final = r"[^\s/'\"`,;:()\[\]{}<>|=]"
 _DAYS: Final = "Mon|Tue|Wed|Thu|Fri|Sat|Sun"
@@ -117,7 +117,7 @@ class Failure:
     def problem_id(self, phase: str) -> str:
         """Return the fingerprint of this failure in a phase: twelve hexadecimal digits."""
         parts = f"{phase}\0{self.failure_class}\0{self.task}\0{self.text}"
-        return sha256(parts.encode("utf-8", "replace")).hexdigest()[:_ID_LENGTH]
+        return sha256(parts.encode("utf-8", "replace")).hexdigest()[:ID_LENGTH]
 
 
 def failure(

@@ -12,8 +12,10 @@ from actors.coordinator.create_strategy import new_strategy
 from actors.coordinator.errors import CommandRefusedError, conflict, not_found, unprocessable
 from actors.coordinator.strategies import apply_strategy, make_history
 from actors.coordinator.strategy_draft import RetriedSites, named_refs
+from db.errors import ProblemNotFoundError
 from db.holds import withdraw_runs
 from db.inventory import ids_of_subclouds
+from db.problems import find_problem
 from db.schema import steps, strategies, strategy_is_active, subclouds
 from messages.commands import Command
 from messages.limits import is_id
@@ -98,9 +100,10 @@ def _retried_sites(context: CommandContext, earlier: RowMapping, request: Strate
     Raises:
         CommandRefusedError: 422; there is none, or one of those that it names is none of them.
     """
+    problem = _problem(context, earlier, request.problem)
     rows = _sites(context, earlier)
-    chosen = [row for row in rows if row["word"] in request.states and request.problem in (None, row["problem"])]
-    which = _joined(request.states) + ("" if request.problem is None else f" with the problem {request.problem}")
+    chosen = [row for row in rows if row["word"] in request.states and problem in (None, row["problem"])]
+    which = _joined(request.states) + ("" if problem is None else f" with the problem {problem}")
     if request.clouds is not None:
         ids = ids_of_subclouds(context.connection, set(request.clouds))
         retried = {row["id"] for row in chosen if row["id"] is not None}
@@ -116,6 +119,13 @@ def _retried_sites(context: CommandContext, earlier: RowMapping, request: Strate
         gone=[{"name": row["name"], "reason": _GONE} for row in chosen if row["id"] is None],
         is_resumed=request.resume_from == "failed-phase",
     )
+
+
+def _problem(context: CommandContext, earlier: RowMapping, begin: str | None) -> str | None:
+    try:
+        return None if begin is None else find_problem(context.connection, earlier["id"], begin)
+    except ProblemNotFoundError as error:
+        raise _refusal(earlier, str(error)) from None
 
 
 def _sites(context: CommandContext, earlier: RowMapping) -> list[Mapping[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from messages.limits import LARGEST_ID, TEXT_LENGTH, is_id
+from messages.limits import LARGEST_ID, PROBLEM_FORM, TEXT_LENGTH, is_id
 from messages.requests.base import AcceptedAs, ErrorMessage, Request, truncate_for_error, validation_error
 from messages.requests.targets import SelectorText
 from messages.step_schemas import Step
@@ -114,9 +114,9 @@ class StepFilter(Request):
         description="Steps with a run in one of these states, with commas between them; `queued` waits for a slot.",
     )
     problem: Annotated[
-        Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")] | None,
-        ErrorMessage("problem must be the id of a problem, of 12 digits and letters, as …/problems lists it"),
-    ] = Field(None, description="Steps with this problem.")
+        Annotated[str, Field(pattern=PROBLEM_FORM)] | None,
+        ErrorMessage("problem must be the id of a problem, as …/problems lists it, or its first 4 signs or more"),
+    ] = Field(None, description="Steps with this problem: its id, or a beginning that no other problem has.")
     stage: Annotated[
         Annotated[int, Field(ge=1, le=LARGEST_ID), BeforeValidator(_digits)] | None,
         ErrorMessage("stage must be the number of a stage, from 1"),

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Final, Literal, get_args
 
 from pydantic import Field, StrictBool
 
+from messages.limits import PROBLEM_FORM
 from messages.requests.base import ErrorMessage
 from messages.requests.strategy import PasswordRequest, ReleaseRequest, StrategyRequest
 
@@ -31,9 +32,13 @@ class StrategyRetry(ReleaseRequest, StrategyRequest):
         " `excluded`: it left them out.",
     )
     problem: Annotated[
-        Annotated[str, Field(pattern="^[0-9a-f]{12}$")] | None,
-        ErrorMessage("{key} must be the id of a problem, twelve hexadecimal digits, got {value}"),
-    ] = Field(None, description="Only sites with this problem: an id of the strategy's list of problems.")
+        Annotated[str, Field(pattern=PROBLEM_FORM)] | None,
+        ErrorMessage("{key} must be the id of a problem, or its first 4 signs or more, got {value}"),
+    ] = Field(
+        None,
+        description="Only sites with this problem: an id of the strategy's list of problems, or a beginning that no"
+        " other has.",
+    )
     resume_from: Annotated[
         Literal["failed-phase", "start"], ErrorMessage("{key} must be failed-phase or start, got {value}")
     ] = Field(

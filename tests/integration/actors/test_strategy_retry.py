@@ -78,6 +78,17 @@ class TestChoice:
         refused = retry(installation, problem="0" * 12)
         assert (422, True) == (refused.status, "with the problem 000000000000" in refused.detail)
 
+    def test_the_beginning_of_a_problem(self, installation: Installation) -> None:
+        """A problem may be named by the beginning of its id; one that none has is refused with those there are."""
+        ended(installation, {"a": FAILED, "b": None})
+        problem = installation.step("a")["problem"]
+        refused = retry(installation, problem="0000" if problem[0] != "0" else "1111")
+
+        assert (422, True) == (refused.status, refused.detail.startswith("Unable to retry strategy 1: No problem of"))
+        assert problem in refused.detail
+        assert 200 == retry(installation, problem=problem[:4]).status
+        assert ["a"] == sites(installation)
+
     def test_never_started(self, installation: Installation) -> None:
         """Sites that a failure kept from starting are retried."""
         applied(installation, "ab", **{"stop-on-failure": "true", "max-parallel-subclouds": 1})

@@ -32,6 +32,8 @@ FITTING: Mapping[str, list[str]] = {
     "run-state=running": [],
     f"problem={PROBLEM}": ["edge-1"],
     "problem=000000000000": [],
+    f"problem={PROBLEM[:4]}": ["edge-1"],
+    f"problem={PROBLEM[:11]}": ["edge-1"],
     "group=north": ["edge-2"],
     "group=7": ["edge-2"],
     "cloud=edge-*": ["edge-1", "edge-2"],
@@ -51,7 +53,10 @@ WRONG = {
     "class=x": "Unknown class 'x'; there are, with commas between them: unreachable, login, ",
     "run-state=finished": "Unknown run-state 'finished'; there are, with commas between them: queued, running",
     "stage=0": "stage must be the number of a stage, from 1",
-    "problem=3f": "problem must be the id of a problem, of 12 digits and letters, as …/problems lists it",
+    "problem=3f": "problem must be the id of a problem, as …/problems lists it, or its first 4 signs or more",
+    "problem=3F09": "problem must be the id of a problem, as …/problems lists it, or its first 4 signs or more",
+    "problem=3f09ab61c2de0": "problem must be the id of a problem, as …/problems lists it, or its first 4 signs",
+    "problem=0000": "No problem of strategy 2 has an id that begins with 0000; there is 3f09ab61c2de (login)",
     "group=south": "There is no group 'south'",
     "cloud=": "cloud must be a text of 1 to 255 characters without a NUL",
     "cloud=a%00": "cloud must be a text of 1 to 255 characters without a NUL",
@@ -156,3 +161,25 @@ async def test_wrong_filters(fleet: ServedApi, path: str) -> None:
         reply = await fleet.send("GET", f"{path}?{query}")
 
         assert (400, told) == (reply.status, reply.detail[: len(told)]), query
+
+
+@pytest.mark.parametrize("path", LISTS)
+async def test_an_ambiguous_problem(fleet: ServedApi, path: str) -> None:
+    """A beginning that several problems of the strategy share is refused with all of them; more of it is enough."""
+    other = {"state": "failed", "outcome": "failed", "failure_class": "space", "problem": "3f09ab000000"}
+    fleet.insert(steps, api_rows.step(25, "spare", subcloud_id=5, strategy_id=2, finished_at=api_rows.STARTED, **other))
+
+    refused = await fleet.send("GET", f"{path}?problem=3f09ab")
+
+    assert 400 == refused.status
+    told = "Several problems of strategy 2 have ids that begin with 3f09ab: 3f09ab000000 (space), 3f09ab61c2de (login)"
+    assert told in refused.detail
+    assert ["spare"] == await listed(fleet, path, "problem=3f09ab0")
+
+
+async def test_a_problem_of_no_strategy(api: ServedApi) -> None:
+    """Without an active strategy no site fits the beginning of a problem, and nothing is wrong with it."""
+    api.insert(subclouds, api_rows.subcloud(1, "edge-1"))
+
+    assert [] == await listed(api, SUBCLOUDS, "problem=3f09")
+    assert [] == await listed(api, STEPS, "problem=3f09")

@@ -34,7 +34,7 @@ def test_names_and_ids() -> None:
         ({"clouds": [True]}, "clouds must be a list of 1 to 5000"),
         ({"clouds": ["x"] * 5001}, "clouds must be a list of 1 to 5000"),
         ({"from": "packages"}, "from must be failed-phase or start, got packages"),
-        ({"problem": "space"}, "problem must be the id of a problem, twelve hexadecimal digits, got space"),
+        ({"problem": "space"}, "problem must be the id of a problem, or its first 4 signs or more, got space"),
         ({"apply": "yes"}, "apply must be true or false, got yes"),
         ({"type": "patch"}, "type invalid"),
         ({"max-parallel-subclouds": 0}, "Invalid max-parallel-subclouds value: 0"),
