@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -156,6 +157,11 @@ def group_of(path: Path) -> str:
     """Return the group of a file of tests."""
     inside = inside_tests(path)
     return _TOGETHER.get(str(Path(inside).parent), inside)
+
+
+def pytest_collection_finish() -> None:
+    """Exempt all tests and modules from garbage collection: they stay to the end, and looking at all of them costs."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
