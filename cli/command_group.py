@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from enum import StrEnum
+from functools import cache, wraps
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +35,32 @@ _EXIT_CODES: Final = (
 )
 
 
+class Where(StrEnum):
+    """Machines on which a command works, as the table of the documents says it."""
+
+    ANYWHERE = "any machine that reaches the API"
+    EITHER = "any machine that reaches the API; the controller also without it"
+    CONTROLLER = "only the controller"
+    # It is about the machine, or brings what it needs.
+    OWN_MACHINE = "the machine that it is about"
+
+
+# Modules whose commands work on the controller alone, with the reason as the end of a sentence.
+CONTROLLER_ALONE: Final[Mapping[str, str]] = {
+    "cli.token_commands": "it gives and ends the access to the API itself",
+    "cli.key_commands": "the secret keys are in its files and never leave it",
+    "cli.seal_command": "the secret keys are in its files and never leave it",
+    "cli.subcloud_commands": "no request over a network may change the keys by which sites are known",
+    "cli.inventory_import.command": "what it says of sites, such as where they are, counts more than any request",
+    "cli.controller_commands": "it declares a state of the controller itself",
+    "cli.db_commands": "it works on the database that the API itself needs",
+    "cli.dead_letter_commands": "a dead letter may hold whatever was sent, and is read at the broker",
+}
+# It says something of the program, and an installer asks it before there is an installation.
+_OF_THE_PROGRAM: Final = "cli.db_commands:head"
+_EITHER: Final = frozenset({"cli.worker_commands", "cli.reading_commands", "cli.queues_command"})
+
+
 @dataclass(frozen=True)
 class CommandPlace:
     """Place and summary of one command.
@@ -49,6 +76,22 @@ class CommandPlace:
     place: str
     summary: str
     is_service: bool = False
+
+    @property
+    def where(self) -> Where:
+        """Machine on which it works, by its module."""
+        if self.why:
+            return Where.CONTROLLER
+        module = self.place.partition(":")[0]
+        if module.startswith(_STORED):
+            return Where.EITHER if module in _EITHER else Where.OWN_MACHINE
+        return Where.ANYWHERE
+
+    @property
+    def why(self) -> str:
+        """Reason for which it works on the controller alone, as the end of a sentence; empty: there is none."""
+        module = self.place.partition(":")[0]
+        return "" if self.place == _OF_THE_PROGRAM else CONTROLLER_ALONE.get(module, "")
 
 
 @dataclass(frozen=True)
@@ -83,13 +126,28 @@ class LazyCommand(TyperCommand):
 
     def load(self) -> Any:
         """Import the command and return it, with its parameters."""
-        module, _, function = self._place.place.partition(":")
+        module, _, name = self._place.place.partition(":")
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
         with lean_imports(UNUSED if self._place.is_service else ()):
-            app.command(self.name, context_settings=_CONTEXT, epilog=self._epilog)(
-                getattr(import_module(module), function)
-            )
+            function = getattr(import_module(module), name)
+        if self._place.where is Where.CONTROLLER:
+            function = _of_controller(function, self._place.why)
+        app.command(self.name, context_settings=_CONTEXT, epilog=self._epilog)(function)
         return get_command(app)
+
+
+def _of_controller(function: Callable[..., Any], why: str) -> Callable[..., Any]:
+    """Return a command that is refused where another machine's API is meant and no installation is here."""
+
+    @wraps(function)
+    def command(**given: Any) -> Any:
+        # Not before: it loads the settings, as these commands do.
+        from cli.installation import require_installation  # noqa: PLC0415
+
+        require_installation(why)
+        return function(**given)
+
+    return command
 
 
 class LazyGroup(TyperGroup):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from getpass import getuser
+from pathlib import Path
+from typing import Final
 
+from client.contexts import OF_INSTALLATION, ServerOptions, choose_context, names_an_api
+from client.errors import ClientError
 from db.database import Database
 from db.encryption import Sealer
 from db.migrate import current_revision
@@ -14,6 +19,46 @@ from service.errors import CommandError
 from service.key_file import load_sealer
 from service.load_settings import read_settings
 from service.settings import Settings
+
+# What says where the parts of an installation are.
+_SETTINGS: Final = (
+    *OF_INSTALLATION,
+    *("PRESTAGER_DATABASE_URL_FILE", "PRESTAGER_BROKER_URL", "PRESTAGER_BROKER_URL_FILE"),
+    *("PRESTAGER_SECRET_KEY", "PRESTAGER_SECRET_KEY_FILE"),
+)
+
+
+def require_installation(why: str) -> None:
+    """Do nothing where an installation may be on this machine, or nothing names one elsewhere.
+
+    Args:
+        why: Why the command works on the controller alone, as the end of a sentence.
+
+    Raises:
+        CommandError: The operator's file or the environment names an API elsewhere, and nothing an installation here.
+    """
+    if has_installation(os.environ) or not names_an_api(ServerOptions(), os.environ):
+        return
+    try:
+        where = f", whose API is {choose_context(ServerOptions(), os.environ).url}"
+    except ClientError:
+        # Without a token, or with several contexts.
+        where = ""
+    raise CommandError(
+        f"This command works on the controller alone: {why}. There is no installation on this machine; run it on the"
+        f" controller{where}. Where one of this machine is meant, set PRESTAGER_CONFIG or PRESTAGER_DATA_DIR."
+    )
+
+
+def has_installation(environment: Mapping[str, str]) -> bool:
+    """Return whether settings name an installation of this machine, or its database is at the usual place."""
+    if any(environment.get(name) for name in _SETTINGS):
+        return True
+    try:
+        return Path(Settings.model_fields["data_dir"].get_default(), "prestager.db").exists()
+    except OSError:
+        # It is another user's.
+        return True
 
 
 @contextmanager

@@ -29,7 +29,7 @@ CONTEXT_VARIABLE: Final = "PRESTAGER_CONTEXT"
 CONNECT_VARIABLE: Final = "PRESTAGER_CONNECT_S"
 
 # Settings that say where the installation of this machine is.
-_OF_INSTALLATION: Final = ("PRESTAGER_CONFIG", "PRESTAGER_DATA_DIR", "PRESTAGER_DATABASE_URL")
+OF_INSTALLATION: Final = ("PRESTAGER_CONFIG", "PRESTAGER_DATA_DIR", "PRESTAGER_DATABASE_URL")
 _DEFAULT_URL: Final = "http://127.0.0.1:8119"
 _CONNECT_S: Final = 5.0
 # A day.
@@ -127,7 +127,7 @@ def names_an_api(options: ServerOptions, environment: Mapping[str, str]) -> bool
         return True
     if any(environment.get(name) for name in (SERVER_VARIABLE, TOKEN_FILE_VARIABLE, CONTEXT_VARIABLE)):
         return True
-    if any(environment.get(name) for name in _OF_INSTALLATION):
+    if any(environment.get(name) for name in OF_INSTALLATION):
         return False
     return bool(environment.get("OS_AUTH_URL")) or bool(_read_file(config_file(environment)).get("contexts"))
 

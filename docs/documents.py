@@ -11,7 +11,7 @@ from typing import Final
 
 from apidocs.asyncapi.assembly import document_text as asyncapi_text
 from apidocs.openapi.assembly import document_text as openapi_text
-from docs.help_texts import help_texts
+from docs.help_texts import command_line_page, help_texts
 from docs.settings_page import settings_text
 
 _DOCS: Final = Path(__file__).parent
@@ -22,6 +22,7 @@ DOCUMENTS: Final[Mapping[str, Callable[[], str]]] = {
     "asyncapi.json": asyncapi_text,
     "settings.md": settings_text,
     "../cli/help_texts.json": help_texts,
+    "cli.md": command_line_page,
 }
 
 
