@@ -66,7 +66,7 @@ def test_a_test_has_one_lane(item: Item, expected: bool) -> None:
         ("faults", False),
         ("integration/amqp", False),
         ("integration/db/test_db_claims.py", True),
-        (next(iter(_NOT_QUICK)), False),
+        ("integration/db/test_db_loader.py", False),
         # It has a mark.
         ("acceptance/crash/test_crash_any_time.py", True),
     ],
