@@ -18,7 +18,7 @@ from db.holds import NewHold, cancel_strategy, end_holds, hold_clock, open_hold,
 from db.live_output import tell_progress
 from db.rollout_stages import write_stage
 from db.runs import LOST_RUN
-from db.schema import holds, preparations, runs, secrets, steps, strategies
+from db.schema import holds, preparations, runs, secrets, step_is_open, steps, strategies
 from db.site_records import CONTENT_DIGEST
 from db.unit_of_work import UnitOfWork
 from messages.event_types import EmptyData, event_name
@@ -77,7 +77,9 @@ class PlanWriter:
 
     @_do.register
     def _abort_waiting(self, action: AbortWaiting) -> None:
-        waiting = (steps.c.strategy_id == action.strategy_id) & (steps.c.state == action.change.from_state)
+        waiting = and_(
+            steps.c.strategy_id == action.strategy_id, step_is_open, steps.c.state == action.change.from_state
+        )
         withdrawn = self._connection.execute(
             update(runs)
             .where(runs.c.state == RunState.QUEUED, runs.c.step_id.in_(select(steps.c.id).where(waiting)))

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Integer,
     String,
     Update,
+    and_,
     bindparam,
     case,
     delete,
@@ -31,7 +32,7 @@ from sqlalchemy import (
 from db.errors import StalePlanError
 from db.json_table import given_rows
 from db.phase_spans import reserve_traces
-from db.schema import database_now, is_among, problems, runs, secrets, steps
+from db.schema import database_now, is_among, problems, runs, secrets, step_is_open, steps
 from db.staged import MovedStep, show_moves
 from db.unit_of_work import RunIds, UnitOfWork
 from messages.event_types import AbortedStep, StepsAborted, event_name
@@ -192,7 +193,7 @@ class StepWriter:
     def abort(self, strategy_id: int, change: StepChange) -> None:
         """Change the state of all steps of a strategy that have not started, with one event for all of them."""
         rows = self._connection.execute(
-            self._change(change, steps.c.strategy_id == strategy_id)
+            self._change(change, and_(steps.c.strategy_id == strategy_id, step_is_open))
             .values(details="", run_id=None, finished_at=self._at, outcome=StepOutcome.ABORTED, preparing=False)
             .returning(steps.c.id, steps.c.subcloud_name, steps.c.type)
         )

@@ -28,6 +28,7 @@ from db.schema import (
     preparations,
     runs,
     step_has_begun,
+    step_has_ended,
     step_is_in_flight,
     step_is_initial,
     step_is_open,
@@ -259,9 +260,7 @@ class _Situation:
         of_strategy = steps.c.strategy_id == self._row["id"]
         began = self._row["applied_at"] or self._row["created_at"]
         over_s = min(_PACE_S, max(1.0, (now - began).total_seconds()))
-        recent = and_(
-            of_strategy, steps.c.finished_at.is_not(None), steps.c.finished_at > now - timedelta(seconds=over_s)
-        )
+        recent = and_(of_strategy, step_has_ended, steps.c.finished_at > now - timedelta(seconds=over_s))
         ended = connection.execute(select(func.count()).where(recent)).scalar_one()
         return float(round(60.0 * ended / over_s, 2))
 

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from db.schema import (
     holds,
     step_has_begun,
+    step_has_ended,
     step_is_in_flight,
     step_is_open,
     steps,
@@ -50,11 +51,11 @@ def _strategy_query() -> Select[Any]:
     first_open = select(steps.c.stage).where(of_strategy, step_is_open).order_by(steps.c.stage).limit(1)
     last_failed = (
         select(steps.c.stage)
-        .where(of_strategy, steps.c.state == StepState.FAILED)
+        .where(of_strategy, step_has_ended, steps.c.state == StepState.FAILED)
         .order_by(steps.c.stage.desc())
         .limit(1)
     )
-    aborted = _is_any(steps.c.stage, of_strategy, steps.c.state == StepState.ABORTED)
+    aborted = _is_any(steps.c.stage, of_strategy, step_has_ended, steps.c.state == StepState.ABORTED)
     # Each branch in the words of a partial index.
     begun = or_(
         _is_any(steps.c.stage, of_strategy, step_is_open, step_is_in_flight),
@@ -107,20 +108,25 @@ _HOLDS: Final = (
     .order_by(holds.c.id)
 )
 _OPEN_HOLDS: Final = _HOLDS.where(holds.c.ended_at.is_(None))
-_FAILED: Final = _count_query(steps.c.state == StepState.FAILED)
+_HAS_FAILED: Final = and_(step_has_ended, steps.c.state == StepState.FAILED)
+# The outcome alone says the same, but the index of ended steps goes by the state.
+_HAS_SUCCEEDED: Final = and_(
+    step_has_ended, steps.c.state == StepState.COMPLETE, steps.c.outcome == StepOutcome.COMPLETE
+)
+_FAILED: Final = _count_query(_HAS_FAILED)
 _FAILED_OF_STAGE: Final = _count_query(
-    and_(steps.c.state == StepState.FAILED, steps.c.stage == bindparam("of_stage", type_=steps.c.stage.type))
+    and_(_HAS_FAILED, steps.c.stage == bindparam("of_stage", type_=steps.c.stage.type))
 )
 _ANY_SUCCEEDED: Final = (
     select(steps.c.stage)
     .where(
         _OF_STRATEGY,
-        steps.c.outcome == StepOutcome.COMPLETE,
+        _HAS_SUCCEEDED,
         steps.c.stage == bindparam("of_stage", type_=steps.c.stage.type),
     )
     .limit(1)
 )
-_SUCCEEDED: Final = _count_query(steps.c.outcome == StepOutcome.COMPLETE)
+_SUCCEEDED: Final = _count_query(_HAS_SUCCEEDED)
 _STAGES: Final = select(
     strategy_stages.c.stage,
     strategy_stages.c.width,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, select, update
 
-from db.schema import steps, strategies, strategy_stages
+from db.schema import step_has_ended, steps, strategies, strategy_stages
 from statemachine.states import StepState
 
 _FAILED: Final = (
@@ -16,6 +16,7 @@ _FAILED: Final = (
     .where(
         steps.c.strategy_id == strategy_stages.c.strategy_id,
         steps.c.stage == strategy_stages.c.stage,
+        step_has_ended,
         steps.c.state == StepState.FAILED,
     )
     .correlate(strategy_stages)

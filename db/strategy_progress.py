@@ -1,12 +1,12 @@
 """Progress of strategies: their steps are counted from indexes, so that no answer reads every step.
 
-Ended steps are counted by the index of outcomes, open ones by the partial indexes of those that are worked on; all
+Ended steps are counted by their index, open ones by the partial indexes of those that are worked on; all
 others have not started. The statements are built once.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Connection,
+    Select,
     and_,
     bindparam,
     case,
@@ -31,6 +32,7 @@ from db.schema import (
     holds,
     runs,
     step_has_begun,
+    step_has_ended,
     step_is_held_alone,
     step_is_in_flight,
     step_is_initial,
@@ -39,10 +41,11 @@ from db.schema import (
     strategies,
 )
 from statemachine.rollout import RolloutMode, StageProgress, StepProgress, StrategyProgress
-from statemachine.states import RunState, StepState
+from statemachine.states import TERMINAL_STEPS, RunState, StepState
 
 # Names of sites that an answer lists where there may be as many as a stage has.
 _NAMED: Final = 10
+_MOMENT: Final = steps.c.created_at.type
 _OF: Final[BindParameter[Any]] = bindparam("of_strategies", expanding=True)
 _IN_FLIGHT: Final = and_(step_is_open, step_is_in_flight)
 _WITHOUT_RUN: Final = and_(step_is_open, step_has_begun, steps.c.run_id.is_(None))
@@ -73,17 +76,20 @@ def _counts() -> CompoundSelect[Any]:
         select(
             *(kind(_OUTCOME), strategy, steps.c.outcome.label("word"), count.label("number")),
             func.max(steps.c.stage).label("last_stage"),
+            func.max(steps.c.finished_at, type_=_MOMENT).label("last_end"),
         )
-        .where(of_strategies)
+        .where(of_strategies, step_has_ended)
         .group_by(strategy, steps.c.outcome),
-        select(kind(_WAITING), strategy, word, count, null())
+        select(kind(_WAITING), strategy, word, count, null(), null())
         .where(of_strategies, _WITHOUT_RUN)
         .group_by(strategy, "word"),
-        select(kind(_OPEN), strategy, null(), count, null()).where(of_strategies, step_is_open).group_by(strategy),
-        select(kind(_CURRENT), strategy, null(), steps.c.run_id, null()).where(
+        select(kind(_OPEN), strategy, null(), count, func.max(steps.c.stage), null())
+        .where(of_strategies, step_is_open)
+        .group_by(strategy),
+        select(kind(_CURRENT), strategy, null(), steps.c.run_id, null(), null()).where(
             of_strategies, _IN_FLIGHT, steps.c.run_id.is_not(None)
         ),
-        select(kind(_QUEUED), null(), null(), runs.c.id, null()).where(
+        select(kind(_QUEUED), null(), null(), runs.c.id, null(), null()).where(
             ~runs.c.consumed, runs.c.state == RunState.QUEUED
         ),
     )
@@ -93,10 +99,9 @@ _COUNTS: Final = _counts()
 # A process of before outcomes were recorded may still end steps while others are upgraded.
 _WITHOUT_OUTCOME: Final = (
     select(steps.c.strategy_id, steps.c.state, func.count().label("number"))
-    .where(steps.c.strategy_id.in_(_OF), steps.c.outcome.is_(None), steps.c.finished_at.is_not(None))
+    .where(steps.c.strategy_id.in_(_OF), step_has_ended, steps.c.outcome.is_(None))
     .group_by(steps.c.strategy_id, steps.c.state)
 )
-_MOMENT: Final = steps.c.created_at.type
 _MINE: Final = steps.c.strategy_id == strategies.c.id
 _MOMENTS: Final = select(
     strategies.c.id,
@@ -114,7 +119,6 @@ _MOMENTS: Final = select(
     *(
         select(func.max(changed, type_=_MOMENT)).where(_MINE, condition).scalar_subquery().label(name)
         for name, changed, condition in (
-            ("ended", steps.c.finished_at, steps.c.finished_at.is_not(None)),
             ("in_flight", steps.c.updated_at, _IN_FLIGHT),
             ("without_run", steps.c.updated_at, _WITHOUT_RUN),
             ("put_back", steps.c.updated_at, _PUT_BACK),
@@ -123,12 +127,25 @@ _MOMENTS: Final = select(
 ).where(strategies.c.id.in_(_OF))
 _ONE: Final = steps.c.strategy_id == bindparam("of_strategy", type_=steps.c.strategy_id.type)
 _IN_STAGE: Final = steps.c.stage == bindparam("of_stage", type_=steps.c.stage.type)
-# By states, for their index goes on with the stage.
-_ANY_STATE: Final = steps.c.state.in_([literal_column(f"'{state}'") for state in StepState])
+# By states, for their index goes on with the stage; a stage that is counted is of a strategy that goes on.
+_ANY_END: Final = steps.c.state.in_([literal_column(f"'{state}'") for state in sorted(TERMINAL_STEPS)])
 _STAGE_SIZE: Final = select(
-    select(func.count()).where(_ONE, _ANY_STATE, _IN_STAGE).scalar_subquery().label("total"),
+    select(func.count()).where(_ONE, step_has_ended, _ANY_END, _IN_STAGE).scalar_subquery().label("ended"),
     select(func.count()).where(_ONE, step_is_open, _IN_STAGE).scalar_subquery().label("open"),
 )
+
+
+def _states(condition: ColumnElement[bool]) -> Select[Any]:
+    count = func.count().label("number")
+    return (
+        select(steps.c.strategy_id, steps.c.state, count)
+        .where(steps.c.strategy_id.in_(_OF), condition)
+        .group_by(steps.c.strategy_id, steps.c.state)
+    )
+
+
+# Apart, for ended steps have an index, and open ones another.
+_STATES: Final = union_all(_states(step_has_ended), _states(step_is_open))
 
 
 def step_progress(connection: Connection, strategy_ids: Sequence[int]) -> dict[int, StrategyProgress]:
@@ -140,7 +157,7 @@ def step_progress(connection: Connection, strategy_ids: Sequence[int]) -> dict[i
     last_stages = _count_steps(connection, wanted, found)
     for row in connection.execute(_MOMENTS, wanted).all():
         progress = found[row.id]
-        changes = (row.created_at, row.ended, row.in_flight, row.without_run, row.put_back)
+        changes = (row.created_at, progress.last_change, row.in_flight, row.without_run, row.put_back)
         progress.first_start = row.first_start
         progress.last_change = max(filter(None, changes)) if progress.numbers.total() else None
         if row.open_stage is not None:
@@ -151,28 +168,28 @@ def step_progress(connection: Connection, strategy_ids: Sequence[int]) -> dict[i
 def _count_steps(
     connection: Connection, wanted: Mapping[str, Any], found: Mapping[int, StrategyProgress]
 ) -> Mapping[int, int]:
-    """Count the steps of the strategies in `found`; return the last stage of each by its id."""
+    """Count the steps of the strategies in `found`, with the last end of one; return the last stage of each."""
     rows: defaultdict[str, list[AnyRow]] = defaultdict(list)
     for row in connection.execute(_COUNTS, wanted):
         rows[row.kind].append(row)
     last_stages: defaultdict[int, int] = defaultdict(int)
-    without_outcome = 0
-    for row in rows[_OUTCOME]:
+    for row in (*rows[_OUTCOME], *rows[_OPEN]):
         last_stages[row.strategy_id] = max(last_stages[row.strategy_id], row.last_stage)
-        if row.word is None:
-            without_outcome += row.number
-        else:
-            found[row.strategy_id].numbers[row.word] = row.number
+    for row in rows[_OUTCOME]:
+        progress = found[row.strategy_id]
+        progress.last_change = max(row.last_end, progress.last_change or row.last_end)
+        if row.word is not None:
+            progress.numbers[row.word] = row.number
     for row in rows[_OPEN]:
         found[row.strategy_id].numbers[StepProgress.NOT_STARTED] += row.number
-        without_outcome -= row.number
     for row in rows[_WAITING]:
         _begin(found[row.strategy_id], row.word, row.number)
     queued = {row.number for row in rows[_QUEUED]}
     for row in rows[_CURRENT]:
         # A step whose run has ended and is not concluded yet is running.
         _begin(found[row.strategy_id], StepProgress.QUEUED if row.number in queued else StepProgress.RUNNING)
-    for row in connection.execute(_WITHOUT_OUTCOME, wanted) if without_outcome else ():
+    is_asked = any(row.word is None for row in rows[_OUTCOME])
+    for row in connection.execute(_WITHOUT_OUTCOME, wanted) if is_asked else ():
         # What a strategy that became history had not started.
         word = StepProgress.NOT_STARTED if row.state == StepState.INITIAL else row.state
         found[row.strategy_id].numbers[word] += row.number
@@ -182,7 +199,7 @@ def _count_steps(
 def _stage_progress(connection: Connection, strategy_id: int, stage: int, last: int) -> StageProgress:
     """Return how far a stage of a strategy is, by indexes alone; `last` is the number of its last stage."""
     size = connection.execute(_STAGE_SIZE, {"of_strategy": strategy_id, "of_stage": stage}).one()
-    return StageProgress(number=stage, last=max(last, stage), total=size.total, ended=size.total - size.open)
+    return StageProgress(number=stage, last=max(last, stage), total=size.ended + size.open, ended=size.ended)
 
 
 def _begin(progress: StrategyProgress, word: str, number: int = 1) -> None:
@@ -190,17 +207,13 @@ def _begin(progress: StrategyProgress, word: str, number: int = 1) -> None:
     progress.numbers[StepProgress.NOT_STARTED] -= number
 
 
-def step_counts(connection: Connection, strategy_ids: Sequence[int]) -> dict[int, dict[str, int]]:
+def step_counts(connection: Connection, strategy_ids: Sequence[int]) -> Mapping[int, Mapping[str, int]]:
     """Return for each strategy how many of its steps are in each state."""
-    found: dict[int, dict[str, int]] = defaultdict(dict)
-    query = (
-        select(steps.c.strategy_id, steps.c.state, func.count().label("number"))
-        .where(steps.c.strategy_id.in_(strategy_ids))
-        .group_by(steps.c.strategy_id, steps.c.state)
-    )
-    for row in connection.execute(query):
-        found[row.strategy_id][row.state] = row.number
-    return found
+    found: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    for row in connection.execute(_STATES, {"of_strategies": strategy_ids}):
+        # What a strategy that became history had not started has ended in `initial`.
+        found[row.strategy_id][row.state] += row.number
+    return dict(found)
 
 
 _HELD_ALONE: Final = (

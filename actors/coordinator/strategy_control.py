@@ -16,7 +16,7 @@ from db.holds import NewHold, end_holds, hold_clock, open_hold, open_holds
 from db.holds import cancel_strategy as mark_strategy
 from db.load_strategy import load_strategy
 from db.rollout_stages import exceeded_stages, set_stage_budget
-from db.schema import holds, preparations, secrets, steps, strategies, strategy_stages
+from db.schema import holds, preparations, secrets, step_has_ended, steps, strategies, strategy_stages
 from messages.commands import Command
 from messages.event_types import STRATEGY_UPDATED, StrategyUpdated
 from messages.requests.rollout import conflict, merge_options
@@ -125,7 +125,9 @@ def _is_stopped(context: CommandContext) -> bool:
 
 def failed_count(context: CommandContext, strategy: RowMapping) -> int:
     """Return how many steps of a strategy have failed."""
-    query = select(func.count()).where(steps.c.strategy_id == strategy["id"], steps.c.state == StepState.FAILED)
+    query = select(func.count()).where(
+        steps.c.strategy_id == strategy["id"], step_has_ended, steps.c.state == StepState.FAILED
+    )
     return context.connection.execute(query).scalar_one()
 
 

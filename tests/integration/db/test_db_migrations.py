@@ -160,6 +160,20 @@ def test_partial_indexes(database: Database, database_kind: str) -> None:
     assert expected[database_kind] == tuple(definitions[name][definitions[name].index("WHERE") :] for name in names)
 
 
+def test_indexes_of_all_steps_have_room(database: Database, database_kind: str) -> None:
+    """On PostgreSQL the indexes that every step is in keep room for one more entry of each step."""
+    if database_kind != "postgresql":
+        return
+    query = (
+        "SELECT relname FROM pg_class JOIN pg_index ON indexrelid = pg_class.oid"
+        " WHERE indrelid = 'steps'::regclass AND indpred IS NULL AND reloptions IS DISTINCT FROM '{fillfactor=45}'"
+    )
+    with database.read() as connection:
+        without_room = connection.exec_driver_sql(query).scalars().all()
+
+    assert [] == without_room
+
+
 def test_what_a_new_installation_has(database: Database) -> None:
     """A new installation has the default group and a name of its own (contract 5)."""
     with database.read() as connection:
