@@ -52,6 +52,7 @@ def test_install_upgrade_and_back(tree: Tree) -> None:
     ]
     assert 0o700 == mode(tree.root / "var/lib/prestager")
     assert (tree.root / "etc/systemd/system/prestager-api.service").is_file()
+    assert "__complete" in (tree.root / "usr/share/bash-completion/completions/prestager").read_text()
     # What it runs is what was installed, with its own Ansible, not what it was installed from.
     shown = tree.prestager("config", "show")
     assert str(tree.home / "releases" / first) in shown
