@@ -13,7 +13,7 @@ from client.api_client import ApiClient
 from client.contexts import ServerOptions, choose_context, context_names
 from client.errors import ClientError
 from client.inventory_commands import GROUPS, read_sites
-from client.keystone_token import keystone_token
+from client.keystone_token import completion_login
 from client.strategy_queries import ACTIVE, HISTORY, TYPE
 from client.webhook_commands import read_webhooks
 
@@ -76,7 +76,7 @@ def _read(kind: NameKind, begin: str, options: ServerOptions, environment: Mappi
         yield from context_names(environment)
         return
     context = choose_context(options, environment)
-    api = ApiClient(context, login=lambda: keystone_token(environment), say=lambda _: None)
+    api = ApiClient(context, login=completion_login(environment), say=lambda _: None)
     match kind:
         case NameKind.SITE:
             # A pattern is no beginning of a name.

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from client.api_client import ApiClient
-from client.contexts import ServerContext
+from client.completion_names import NameKind, completion_names
+from client.contexts import ServerContext, ServerOptions
 from client.errors import ClientError, ExitCode
-from client.keystone_token import keystone_token
+from client.keystone_token import completion_login, keystone_token
 from db.database import Database
 from tests.integration.keystone.keystone_api import KeystoneApi, serve_with_keystone
 from tests.support.keystone_server import KeystoneServer
 from tests.support.operator_shell import OperatorShell, ShellCommand
 from tests.support.tcp_proxy import free_port
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 
 def variables(keystone: KeystoneServer, **changes: str) -> dict[str, str]:
@@ -145,3 +146,55 @@ async def test_a_login_that_expires(keystone: KeystoneServer, database: Database
         found = await asyncio.to_thread(client.read, "strategies")
 
     assert (found["strategies"], len(logins)) == ([], 2)
+
+
+def test_a_token_is_kept_for_completion(keystone: KeystoneServer, tmp_path: Path) -> None:
+    """Tab takes the token of the command before, of the same login alone; asked again it logs in."""
+    given = variables(keystone, XDG_RUNTIME_DIR=str(tmp_path))
+    token = keystone_token(given)
+    (file,) = (tmp_path / "prestager").iterdir()
+
+    login = completion_login(given)
+
+    assert token == login()
+    again = login()
+    assert token != again
+    assert keystone.works(again)
+    assert (0o600, 0o700) == (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777)
+    assert keystone.password not in file.read_text()
+    assert again == completion_login(given)()
+    assert again != completion_login({**given, "OS_PROJECT_NAME": "demo", "OS_USERNAME": "stranger"})()
+
+
+@pytest.mark.parametrize("spoil", ["expired", "readable", "link", "nonsense", "no folder"])
+def test_a_token_that_is_not_to_be_used(keystone: KeystoneServer, tmp_path: Path, spoil: str) -> None:
+    """A file that has expired, that others can read, that leads elsewhere or that holds no token is not used."""
+    given = variables(keystone, XDG_RUNTIME_DIR=str(tmp_path))
+    token = keystone_token(given)
+    (file,) = (tmp_path / "prestager").iterdir()
+    match spoil:
+        case "expired":
+            file.write_text(f"2000-01-01T00:00:00.000000Z\n{token}\n")
+        case "readable":
+            file.chmod(0o640)
+        case "link":
+            file.rename(tmp_path / "elsewhere")
+            file.symlink_to(tmp_path / "elsewhere")
+        case "nonsense":
+            file.write_text("token")
+        case "no folder":
+            del given["XDG_RUNTIME_DIR"]
+
+    assert token != completion_login(given)()
+
+
+async def test_tab_after_a_command(api: KeystoneApi, keystone: KeystoneServer, tmp_path: Path) -> None:
+    """Names are completed with the token that a command before has left."""
+    given = variables(keystone, XDG_RUNTIME_DIR=str(tmp_path))
+    assert (await history(api, tmp_path, given)).code == ExitCode.DONE
+    # Which no login would take.
+    named = given | {"PRESTAGER_URL": served_url(api), "OS_PASSWORD": "wrong"}
+
+    names = await asyncio.to_thread(completion_names, NameKind.GROUP, "", ServerOptions(), named, limit_s=PATIENCE_S)
+
+    assert ["Default"] == names
