@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from actors.coordinator.context import CoordinatorRules
 from actors.coordinator.coordinator import Coordinator
 from actors.coordinator.history_retention import PURGE_S, HistoryRetention
-from db.forecasts import FORECAST_S, Forecaster
+from db.forecaster import FORECAST_S, Forecaster
 from db.retention import Retention
 from service.lifecycle import Part
 from service.periodic_thread import PeriodicThread, WebhookSenderThread

@@ -27,7 +27,7 @@ from actors.coordinator.strategy_draft import (
     find_named_group,
 )
 from actors.coordinator.worker_checks import content_warning, room_warning
-from db.forecasts import forecast_new
+from db.forecaster import forecast_new
 from db.json_table import given_rows
 from db.schema import is_among, steps, strategies, strategy_stages, subclouds
 from db.site_records import site_records

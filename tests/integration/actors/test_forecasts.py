@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from db import read_queries
-from db.forecasts import Forecast, Forecaster, read_forecasts
+from db.forecaster import Forecaster
+from db.forecasts import Forecast, read_forecasts
 from db.holds import open_holds
 from db.schema import events, forecasts, runs, steps
 from tests.integration.actors.held_installation import applied, end, take, verb

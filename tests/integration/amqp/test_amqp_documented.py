@@ -18,7 +18,7 @@ from api.stream.follower import Filter, event_frame, frame
 from apidocs.asyncapi.assembly import build_document
 from broker.amqp.topology import EVENTS
 from db import read_queries
-from db.forecasts import Forecaster
+from db.forecaster import Forecaster
 from db.schema import events, strategies
 from db.unit_of_work import unit_of_work
 from db.webhooks import disable
