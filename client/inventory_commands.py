@@ -11,7 +11,7 @@ import typer
 from client.api_client import ApiClient
 from client.client_command import Invocation, Yes, client_command
 from client.errors import ExitCode, RefusedError, SurroundingsError
-from client.output import Record, ShownField, print_record, print_records, say
+from client.output import OutputFormat, Record, ShownField, print_record, print_records, say
 from client.prompts import PasswordFile, confirm, read_password
 from client.strategy_queries import FailureClasses, ProblemId, StepStates, given_filters, moment_text
 from statemachine.rollout import StepOutcome
@@ -173,9 +173,11 @@ def unstage(
         before, step = step, _removal(invocation.api, name, number)
         if step["state"] != before["state"]:
             say(f"{name}: {step['state']}")
-    print_record(step, _PRESTAGES, invocation.form, "id")
+    # The reason of a failure is in the sentence below it, whatever the form.
+    fields = [field for field in _PRESTAGES if field.key != "details" or invocation.form is not OutputFormat.TABLE]
+    print_record(step, fields, invocation.form, "id")
     if step["outcome"] != StepOutcome.COMPLETE:
-        say(f"{name} is not rid of {release}: {step['details']}")
+        say(f"{release} may still be staged on {name}: {step['details']}")
         raise typer.Exit(ExitCode.FAILURES if step["outcome"] == StepOutcome.FAILED else ExitCode.ABORTED)
     if release in _removed(invocation.api, number):
         say(f"{release} is not staged on {name} any more.")

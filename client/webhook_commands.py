@@ -153,9 +153,8 @@ def rotate(
     """Give a webhook a new secret and print it, this once only; for a day the one before signs too."""
     secret = _secret(is_given=secret_stdin)
     changed = _change(invocation.api, webhook, {"rotate": True, "secret": secret})
-    say(
-        f"Webhook {changed['name']} has a new secret; until {changed['old-secret-until']} UTC the one before signs too."
-    )
+    until = moment_text(changed["old-secret-until"])
+    say(f"Webhook {changed['name']} has a new secret; until {until} UTC the one before signs too.")
     _print_with_secret(invocation, changed, None if secret_stdin else secret)
 
 
@@ -218,7 +217,12 @@ def _stated(webhook: Record) -> Record:
 
 
 def _print(invocation: Invocation, webhook: Record) -> None:
-    print_record(webhook, [ShownField(key=key, title=key) for key in webhook], invocation.form, "name")
+    print_record(webhook, [_field(key) for key in webhook], invocation.form, "name")
+
+
+def _field(key: str) -> ShownField:
+    is_moment = key.endswith(("-at", "-since", "-until"))
+    return ShownField(key=key, title=f"{key} (UTC)" if is_moment else key, text=moment_text if is_moment else None)
 
 
 def _print_sent(invocation: Invocation, webhook: str, delivery: Record) -> None:
