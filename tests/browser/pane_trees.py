@@ -76,13 +76,16 @@ def start_with_one_left(directory: Path) -> ServiceProcess:
     for path, body in (("", {"type": "prestage", "sysadmin_password": "cHc="}), ("/actions", {"action": "apply"})):
         status, answer = service.ask("POST", f"{_STRATEGY}{path}", body)
         assert status == 200, answer
-    wait_for(lambda: _ended(service) == len(SITES) - 1, story=lambda: str(service.get(_STRATEGY)))
+    wait_for(lambda: _stands(service), story=lambda: str(service.get(_STRATEGY)))
     return service
 
 
-def _ended(service: ServiceProcess) -> int:
+def _stands(service: ServiceProcess) -> bool:
+    """Return whether all sites but one have ended, there is a forecast, and the worker has reported what it does."""
     progress = service.get(_STRATEGY)[1]["progress"]
-    return int(progress["complete"] + progress["skipped"] + progress["failed"])
+    ended = progress["complete"] + progress["skipped"] + progress["failed"]
+    running = [one["running"] for one in service.get("/v1.0/workers")[1]["workers"]]
+    return ended == len(SITES) - 1 and progress["eta"] is not None and running == [1]
 
 
 def _place_of(pane: str) -> str:

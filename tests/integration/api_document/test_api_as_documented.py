@@ -118,7 +118,7 @@ def _config(served: Served) -> Any:
             "request-timeout": 30,
             "continue-on-failure": True,
             "generation": {
-                "max-examples": int(EXAMPLES or 10),
+                "max-examples": int(EXAMPLES or 6),
                 "deterministic": EXAMPLES is None,
                 "no-shrink": EXAMPLES is None,
                 "database": "none",
