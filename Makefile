@@ -1,6 +1,6 @@
 # The commands of the project; each is a thin wrapper of a script or a tool.
 
-.PHONY: help run test test-all test-rest faults e2e compose-test setup lint types bench bench-callers bench-ui bench-watching page-pictures page-trees soak pictures documents house api-fuzz fmt lock
+.PHONY: help run test test-all test-rest faults e2e compose-test setup lint types bench bench-callers bench-ui bench-watching page-pictures page-trees page-types soak pictures documents house api-fuzz fmt lock
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST)
@@ -77,6 +77,11 @@ page-pictures: ## Take the pictures of the dashboard for docs/ in a browser
 page-trees: ## Write what screen readers are told of the dashboard, for tests/browser/trees/
 	@bin/setup test
 	@.venv/bin/python -m tests.browser.pane_trees
+
+page-types: ## Check the types of the dashboard's modules; installs Node, which nothing else needs
+	@bin/setup page-types
+	@.venv/bin/python -m tests.browser.types.answers
+	@tests/browser/types/node_modules/.bin/tsc -p tests/browser/types
 
 house: ## Measure packages, imports, names and docstrings
 	@bin/setup dev

@@ -23,7 +23,11 @@ export class ApiError extends Error {
   }
 }
 
-/** Return the address of a path with parameters; null and empty ones are left out. */
+/**
+ * Return the address of a path with parameters; null and empty ones are left out.
+ * @param {string} path
+ * @param {Query} [query]
+ */
 export function address(path, query = {}) {
   const given = Object.entries(query).filter(([, value]) => value != null && value !== "");
   const all = new URLSearchParams(given.map(([key, value]) => [key, String(value)]));
@@ -36,10 +40,13 @@ export function address(path, query = {}) {
 
 /**
  * Call the API and return the answer; the caller reads its body.
+ * @param {string} method
+ * @param {string} path
+ * @param {CallOptions} [options]
  * @returns {Promise<Response>}
- * @throws {ApiError}
  */
 export async function call(method, path, { query, body, headers = {}, signal, patience = PATIENCE_MS } = {}) {
+  /** @type {Record<string, string>} */
   const sent = { ...OURS, ...headers };
   if (body !== undefined) sent["Content-Type"] = "application/json";
   const limit = new AbortController(), timer = patience ? setTimeout(() => limit.abort(), patience) : 0;
@@ -64,6 +71,7 @@ export async function call(method, path, { query, body, headers = {}, signal, pa
   return answer;
 }
 
+/** @param {Response} answer */
 async function failure(answer) {
   let text = "";
   try {
@@ -75,12 +83,20 @@ async function failure(answer) {
   return new ApiError(answer.status, text || `The service answered ${answer.status} ${answer.statusText}.`);
 }
 
+/** @param {any} body */
 function sentenceOf(body) {
   const error = body?.error ?? body;
   return String(error?.message ?? error?.detail ?? error?.description ?? (typeof error === "string" ? error : ""));
 }
 
-/** Read a path as JSON. */
+/**
+ * Read a path as JSON.
+ * @template {string} P
+ * @param {P} path
+ * @param {Query} [query]
+ * @param {CallOptions} [options]
+ * @returns {Promise<AnswerTo<P>>}
+ */
 export async function get(path, query = {}, options = {}) {
   const answer = await call("GET", path, { query, ...options });
   return answer.json();
@@ -91,6 +107,11 @@ export async function get(path, query = {}, options = {}) {
  *
  * It has a key: where the connection broke or no answer came in time it is sent once more with the same key, and acts
  * once all the same.
+ * @param {string} method
+ * @param {string} path
+ * @param {object} [body]
+ * @param {Query} [query]
+ * @returns {Promise<any>} the answer of whichever command it is
  */
 export async function send(method, path, body, query = {}) {
   const headers = { "Idempotency-Key": crypto.randomUUID ? crypto.randomUUID() : randomKey() };
@@ -102,6 +123,11 @@ export async function send(method, path, body, query = {}) {
   }
 }
 
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {CallOptions} options
+ */
 async function answered(method, path, options) {
   const answer = await call(method, path, options);
   const text = await answer.text();
@@ -113,17 +139,19 @@ function randomKey() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map(byte => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Return a password as the API wants it: UTF-8 in base64. */
+/** Return a password as the API wants it: UTF-8 in base64. @param {string} password */
 export function sealed(password) {
   return btoa(String.fromCharCode(...new TextEncoder().encode(password)));
 }
 
 /**
  * Read messages of a stream of Server-Sent Events until it ends.
- * @param {(message: {event: string, id: string, data: string}) => void} onMessage
+ * @param {Response} answer
+ * @param {(message: StreamEvent) => void} onMessage
  * @param {() => void} onBytes called for whatever comes, comments too
  */
 export async function readEvents(answer, onMessage, onBytes) {
+  if (!answer.body) return;
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (;;) {
@@ -141,7 +169,12 @@ export async function readEvents(answer, onMessage, onBytes) {
   }
 }
 
+/**
+ * @param {string} block
+ * @returns {StreamEvent?}
+ */
 function parsed(block) {
+  /** @type {Record<string, string> & StreamEvent} */
   const message = { event: "", id: "", data: "" };
   for (const line of block.split("\n")) {
     const at = line.indexOf(":"), key = line.slice(0, at);

@@ -10,7 +10,14 @@ const STRATEGY = "/sw-update-strategy";
 // Commands for single sites that are under way at once.
 const AT_ONCE = 6;
 
-/** Send a command about the strategy, then read what it changed. */
+/**
+ * Send a command about the strategy, then read what it changed.
+ * @param {Page} page
+ * @param {string} method
+ * @param {string} path
+ * @param {object | undefined} content
+ * @param {string?} [said]
+ */
 async function command(page, method, path, content, said) {
   const answer = await send(method, path, content);
   await page.state.refreshNow();
@@ -19,12 +26,18 @@ async function command(page, method, path, content, said) {
   return answer;
 }
 
+/**
+ * @param {Page} page
+ * @param {object} content
+ * @param {string} said
+ */
 const act = (page, content, said) => command(page, "POST", `${STRATEGY}/actions`, content, said);
 
 // -- the strategy ------------------------------------------------------------------
 
+/** @param {Page} page */
 function pause(page) {
-  const { id, progress } = page.state.strategy, inFlight = progress.running + progress.preparing + progress.queued + progress.parked;
+  const { id, progress } = page.state.active, inFlight = progress.running + progress.preparing + progress.queued + progress.parked;
   ask(`Pause strategy ${id}`, body(
     field("Why", input("text", "reason", { maxlength: 200, autofocus: true, placeholder: "others see it in the banner and the audit" })),
     h("div", { class: "stack8" },
@@ -37,8 +50,9 @@ function pause(page) {
   });
 }
 
+/** @param {Page} page */
 function resume(page) {
-  const { id, holds, progress } = page.state.strategy, isBudget = holds.some(hold => hold.kind === "budget");
+  const { id, holds, progress } = page.state.active, isBudget = holds.some(hold => hold.kind === "budget");
   const isLogin = page.state.problems.some(one => one.class === "login");
   ask(isBudget ? "Resume with an allowance" : `Resume strategy ${id}`, body(
     touched(progress.failed ? line("failed", `${plural(progress.failed, "site")} failed. `, h("a", { href: "#/problems" }, "See why")) : null,
@@ -47,6 +61,7 @@ function resume(page) {
       `The budget counts from now: ${num(progress.failed)} plus this many. At the next failure beyond it the strategy is held again.`) : null,
     field("Another password of the sites (sysadmin)", input("password", "password"), isLogin ? "Some sites refused the one of this strategy. Empty: it stays." : "Empty: it stays.")),
   "Resume", form => {
+    /** @type {Record<string, any>} */
     const content = { action: "resume" };
     if (isBudget) {
       if (!/^\d+$/.test(form.allowed.value.trim())) return "Give a whole number of further failures.";
@@ -57,8 +72,9 @@ function resume(page) {
   });
 }
 
+/** @param {Page} page */
 function limits(page) {
-  const { strategy } = page.state, isWindow = strategy.rollout?.mode === "window", failures = strategy.rollout?.["max-failures"];
+  const strategy = page.state.active, isWindow = strategy.rollout?.mode === "window", failures = strategy.rollout?.["max-failures"];
   ask(`Limits of strategy ${strategy.id}`, body(h("div", { class: "two" },
     isWindow ? field("Sites at once", input("number", "width", { value: strategy["max-parallel-subclouds"] ?? "", min: 1, max: 500 }), "Less takes effect by starting fewer.")
       : field("Sites at once", input("number", "width", { disabled: true }), "The width of stages is settled when the strategy is made."),
@@ -72,15 +88,17 @@ function limits(page) {
   });
 }
 
+/** @param {Page} page */
 function apply(page) {
-  const { id, progress } = page.state.strategy;
+  const { id, progress } = page.state.active;
   ask(`Apply strategy ${id}`, touched(line("precheck", h("b", null, plural(progress.total, "site")), " are worked on, stage by stage."),
     line("waiting", "It can be paused, aborted and cancelled at any time.")), "Apply",
   () => act(page, { action: "apply" }, `Strategy ${id} has begun.`).then(() => {}));
 }
 
+/** @param {Page} page */
 function abort(page) {
-  const { sites, strategy } = page.state, inFlight = sites.filter(isInFlight).length;
+  const { sites, active: strategy } = page.state, inFlight = sites.filter(isInFlight).length;
   const open = sites.filter(site => site.startedAt == null && ["waiting", "held"].includes(site.state)).length;
   const ended = sites.length - inFlight - open;
   ask(`Abort strategy ${strategy.id}?`, body(
@@ -95,8 +113,9 @@ function abort(page) {
   }, { kind: "danger", no: "Keep going" });
 }
 
+/** @param {Page} page */
 function cancelAll(page) {
-  const { sites, strategy } = page.state, inFlight = sites.filter(isInFlight), busy = inFlight.filter(isRunning);
+  const { sites, active: strategy } = page.state, inFlight = sites.filter(isInFlight), busy = inFlight.filter(isRunning);
   const open = sites.filter(site => site.startedAt == null && ["waiting", "held"].includes(site.state)).length;
   ask(`Cancel strategy ${strategy.id}?`, body(
     touched(line("images", h("b", null, `${plural(inFlight.length, "site")} in flight`), " are stopped", busy.length ? [": ", some(busy.map(site => site.name))] : "."),
@@ -110,16 +129,22 @@ function cancelAll(page) {
   }, { kind: "danger", no: "Keep going" });
 }
 
+/** @param {Page} page */
 function remove(page) {
-  const { id, progress } = page.state.strategy;
+  const { id, progress } = page.state.active;
   ask(`Delete strategy ${id}?`, touched(line("complete", "It makes room for another strategy, and stays in the history with its logs."),
     progress.failed ? line("failed", `${plural(progress.failed, "site")} failed; they can be retried from the history as well.`) : null), "Delete",
   () => command(page, "DELETE", STRATEGY, undefined, `Strategy ${id} is in the history.`).then(() => {}));
 }
 
+/**
+ * @param {Page} page
+ * @param {{stage?: string}} data
+ * @param {"approve" | "deny"} action
+ */
 function judge(page, { stage }, action) {
-  const isDenial = action === "deny", { rollout } = page.state.strategy;
-  const label = rollout?.stages?.find(one => String(one.stage) === stage || one.name === stage)?.name || stage;
+  const isDenial = action === "deny", { rollout } = page.state.active;
+  const label = rollout?.stages?.find((/** @type {ShownStage} */ one) => String(one.stage) === stage || one.name === stage)?.name || stage;
   ask(isDenial ? ["Deny the next stage after ", name(label), "?"] : ["Approve the next stage after ", name(label)], body(
     touched(isDenial ? line("aborted", "The strategy is aborted: no further site starts.") : line("waiting", "The next stage starts.")),
     field("Note", input("text", "note", { maxlength: 200, autofocus: true, placeholder: "others see it in the audit" }))),
@@ -132,9 +157,14 @@ function judge(page, { stage }, action) {
 
 // -- retry ------------------------------------------------------------------------
 
+/**
+ * @param {Page} page
+ * @param {{problem?: string, site?: string}} data
+ */
 function retry(page, { problem, site }) {
-  const { strategy, problems, sites } = page.state, hasEnded = isOver(strategy);
+  const { active: strategy, problems, sites } = page.state, hasEnded = isOver(strategy);
   const cause = problems.find(one => one.id === problem);
+  /** @param {Site} one */
   const wanted = one => (site ? one.name === site : problem ? one.problem === problem : hasEnded ? !["complete", "skipped"].includes(one.state) : one.state === "failed" || one.step.outcome === "cancelled");
   const list = sites.filter(wanted).map(one => one.name);
   if (!list.length) return toast("There is no such site any more.");
@@ -151,9 +181,8 @@ function retry(page, { problem, site }) {
 
 /**
  * Ask for the password, and make a strategy of sites of one that has ended.
- * @param {{id: number, title: any, what: any, which: string, content?: Object, note?: string?, then: () => void}} about
- *   what: the sites; which: words for them in a sentence; content: what narrows them, as the API has it; then: what
- *   comes once the strategy is made
+ * @param {Page} page
+ * @param {Retry} about
  */
 export function retryEnded(page, { id, title, what, which, content = {}, note = null, then }) {
   ask(title, body(
@@ -172,8 +201,15 @@ export function retryEnded(page, { id, title, what, which, content = {}, note = 
   });
 }
 
+/**
+ * @param {Page} page
+ * @param {Kid} title
+ * @param {string[]} list
+ * @param {Kid} what
+ * @param {Api.Problem | undefined} cause
+ */
 function retryRunning(page, title, list, what, cause) {
-  const { strategy } = page.state, isRefused = cause?.class === "login" || cause?.class === "privilege";
+  const strategy = page.state.active, isRefused = cause?.class === "login" || cause?.class === "privilege";
   ask(title, body(
     touched(line("failed", what, some(list)),
       line("packages", "Each begins with the precheck, then goes on where it failed. Packages that are proved are passed."),
@@ -184,7 +220,7 @@ function retryRunning(page, title, list, what, cause) {
     const password = form.password?.value || "";
     if (isRefused && !password) return "These sites refused the password of the strategy: give another.";
     if (password) await replacePassword(page, password);
-    const refused = await each(list, one => send("POST", `${STRATEGY}/steps/${encodeURIComponent(one)}/retry`));
+    const refused = await each(list, (/** @type {string} */ one) => send("POST", `${STRATEGY}/steps/${encodeURIComponent(one)}/retry`));
     await page.state.refreshNow();
     page.refilter();
     if (refused.length === list.length) return refused[0].message;
@@ -192,16 +228,26 @@ function retryRunning(page, title, list, what, cause) {
   });
 }
 
-// A new password comes with a resume alone, and a resume needs a hold.
+/**
+ * A new password comes with a resume alone, and a resume needs a hold.
+ * @param {Page} page
+ * @param {string} password
+ */
 async function replacePassword(page, password) {
-  const actions = `${STRATEGY}/actions`, { commands } = page.state.strategy;
+  const actions = `${STRATEGY}/actions`, { commands } = page.state.active;
   if (!commands.includes("resume")) await send("POST", actions, { action: "pause", reason: "another password of the sites", scope: "starts" });
   await send("POST", actions, { action: "resume", sysadmin_password: sealed(password) });
 }
 
-/** Do something for each of a list, a few at once; return the errors. */
+/**
+ * Do something for each of a list, a few at once; return the errors.
+ * @param {string[]} list
+ * @param {(one: string) => Promise<unknown>} action
+ */
 async function each(list, action) {
-  const left = [...list], errors = [];
+  const left = [...list];
+  /** @type {ApiError[]} */
+  const errors = [];
   const work = async () => {
     for (let one = left.shift(); one !== undefined; one = left.shift()) {
       try {
@@ -218,8 +264,12 @@ async function each(list, action) {
 
 // -- one site ---------------------------------------------------------------------
 
+/**
+ * @param {Page} page
+ * @param {{site?: string}} data
+ */
 function cancelSite(page, { site: wanted }) {
-  const site = page.state.index.get(wanted);
+  const site = page.state.index.get(wanted || "");
   if (!site) return;
   ask(["Cancel ", name(site.name), "?"], body(
     touched(line(site.state, isRunning(site) ? `A playbook works on it in ${site.step.state}; it is stopped.` : "Its work is stopped."),
@@ -229,8 +279,12 @@ function cancelSite(page, { site: wanted }) {
     `${site.name} is cancelled.`).then(() => {}), { kind: "danger", no: "Keep going" });
 }
 
+/**
+ * @param {Page} page
+ * @param {{site?: string}} data
+ */
 function holdSite(page, { site: wanted }) {
-  const site = page.state.index.get(wanted);
+  const site = page.state.index.get(wanted || "");
   if (!site) return;
   ask(["Hold ", name(site.name)], body(touched(line("held", "It begins no further phase until it is released; the other sites go on.")),
     field("Why", input("text", "reason", { maxlength: 200, autofocus: true, placeholder: "others see it" }))),
@@ -241,8 +295,15 @@ function holdSite(page, { site: wanted }) {
   });
 }
 
+/**
+ * @param {Page} page
+ * @param {string} site
+ * @param {object} content
+ * @param {string} said
+ */
 const changeSite = (page, site, content, said) => command(page, "PATCH", `${STRATEGY}/steps/${encodeURIComponent(site)}`, content, said);
 
+/** @type {Acts} */
 export const acts = {
   nothing: () => {},
   closeDialog: (page, data, element) => element.closest("dialog").close(),
@@ -259,15 +320,15 @@ export const acts = {
   deny: (page, data) => judge(page, data, "deny"),
   holdSite,
   cancelSite,
-  releaseSite: (page, { site }) => changeSite(page, site, { held: false }, `${site} is released.`),
-  firstSite: (page, { site }) => changeSite(page, site, { first: true }, `${site} is put first.`),
+  releaseSite: (page, { site }) => changeSite(page, site || "", { held: false }, `${site} is released.`),
+  firstSite: (page, { site }) => changeSite(page, site || "", { first: true }, `${site} is put first.`),
   async logout(page) {
     await send("DELETE", "/ui/session");
     page.state.restart();
     location.hash = "#/login";
   },
   async copy(page, { text, said }) {
-    await copyText(text);
+    await copyText(text || "");
     toast(said || "Copied.");
   },
 };

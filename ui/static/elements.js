@@ -9,35 +9,51 @@ const SVG = "http://www.w3.org/2000/svg";
 /**
  * Make an HTML element.
  * @param {string} tag
- * @param {Object<string, any>?} props attributes; null and false are left out, true is an empty one; `style` is an
- *   object of CSS properties
- * @param {...any} kids nodes, texts, numbers, arrays of them; null and false are left out
+ * @param {Props?} [props] attributes; null and false are left out, true is an empty one; `style` has CSS properties
+ * @param {...Kid} kids nodes, texts, numbers, arrays of them; null and false are left out
  * @returns {HTMLElement}
  */
 export function h(tag, props, ...kids) {
   return fill(document.createElement(tag), props, kids);
 }
 
-/** Make an SVG element; as `h`. */
+/**
+ * Make an SVG element; as `h`.
+ * @param {string} tag
+ * @param {Props?} [props]
+ * @param {...Kid} kids
+ * @returns {SVGElement}
+ */
 export function s(tag, props, ...kids) {
   return fill(document.createElementNS(SVG, tag), props, kids);
 }
 
+/**
+ * @template {HTMLElement | SVGElement} E
+ * @param {E} element
+ * @param {Props | null | undefined} props
+ * @param {Kid[]} kids
+ * @returns {E}
+ */
 function fill(element, props, kids) {
   for (const [key, value] of Object.entries(props || {})) {
     if (value == null || value === false) continue;
-    if (key === "style") for (const name in value) element.style.setProperty(name, value[name]);
-    else element.setAttribute(key, value === true ? "" : value);
+    if (typeof value === "object") for (const name in value) element.style.setProperty(name, value[name]);
+    else element.setAttribute(key, value === true ? "" : String(value));
   }
   add(element, kids);
   return element;
 }
 
+/**
+ * @param {Element} element
+ * @param {Kid[]} kids
+ */
 function add(element, kids) {
   for (const kid of kids) {
     if (kid == null || kid === false) continue;
     if (Array.isArray(kid)) add(element, kid);
-    else element.append(kid.nodeType ? kid : String(kid));
+    else element.append(kid instanceof Node ? kid : String(kid));
   }
 }
 
@@ -46,8 +62,12 @@ function add(element, kids) {
  *
  * Elements with another `data-key` are replaced; what is inside one with `data-keep` is left alone. A `details` keeps
  * whether it is open.
+ * @param {any} old a live node, of whatever kind
+ * @param {any} now
  */
 export function morph(old, now) {
+  /** @param {any} node */
+  /** @param {any} node */
   const keyOf = node => node.dataset?.key || "";
   if (old.nodeType !== now.nodeType || old.nodeName !== now.nodeName || keyOf(old) !== keyOf(now)) {
     old.replaceWith(now);
@@ -79,6 +99,7 @@ export function morph(old, now) {
   }
 }
 
+/** @type {Record<string, string>} */
 const ICONS = {
   pause: "M5 3v10M11 3v10",
   play: "M4.5 2.8v10.4L13 8z",
@@ -111,7 +132,11 @@ const ICONS = {
   key: "M10.5 2.5a3 3 0 1 0 0 6 3 3 0 0 0 0-6zM8.4 7.6 2.5 13.5M4.5 11.5l1.8 1.8",
 };
 
-/** Return an icon, which says nothing to screen readers. */
+/**
+ * Return an icon, which says nothing to screen readers.
+ * @param {string} name
+ * @param {number} [size]
+ */
 export function icon(name, size = 16) {
   const box = { class: "icon", width: size, height: size, viewBox: "0 0 16 16", "aria-hidden": "true" };
   return s("svg", { ...box, focusable: "false" }, s("path", { d: ICONS[name] }));
@@ -123,18 +148,39 @@ export function logo() {
     s("rect", { x: 1, y: 1, width: 18, height: 18, rx: 4.5 }), s("path", { d: "M5 6h10M5 10h7M5 14h4" }));
 }
 
-/** Return the glyph of a state (`STATES` in sites.js); the canvas of the wall draws the same shapes. */
+/**
+ * Return the glyph of a state (`STATES` in sites.js); the canvas of the wall draws the same shapes.
+ * @param {string} state
+ * @param {number} [size]
+ */
 export function glyph(state, size = 16) {
   const box = { class: `glyph g-${state}`, width: size, height: size, viewBox: "0 0 16 16", "aria-hidden": "true" };
   return s("svg", box, ...(SHAPES[state] || phaseShape)(state));
 }
 
+/**
+ * @param {Kid} text
+ * @param {string} cls
+ * @param {number} y
+ * @param {number} size
+ */
 const letter = (text, cls, y, size) => s("text", { x: 8, y, class: cls, "font-size": size, "text-anchor": "middle" }, text);
+/**
+ * @param {number} at
+ * @param {number} side
+ * @param {number} radius
+ * @param {string} cls
+ */
 const square = (at, side, radius, cls) =>
   s("rect", { x: at, y: at, width: side, height: side, rx: radius, class: cls });
+/**
+ * @param {number} radius
+ * @param {string} cls
+ */
 const disc = (radius, cls) => s("circle", { cx: 8, cy: 8, r: radius, class: cls });
 const HATCH = "M2.6 6.4 6.4 2.6M2.6 10 10 2.6M2.8 13.4 13.4 2.8M6 13.4 13.4 6M9.6 13.4 13.4 9.6";
 
+/** @type {Record<string, (state: string) => SVGElement[]>} */
 const SHAPES = {
   complete: () => [disc(6.6, "calm"), letter("C", "calmt", 11.1, 8.6)],
   skipped: () => [square(2.2, 11.6, 1.5, "line"), s("path", { d: HATCH, class: "hatch" }), letter("S", "ink", 11.2, 8.8)],
@@ -148,8 +194,9 @@ const SHAPES = {
   waiting: () => [square(2.6, 10.8, 2, "line thin"), letter("W", "ink", 10.8, 7.6)],
 };
 
+/** @param {string} state */
 function phaseShape(state) {
-  const quarters = { precheck: 1, prepare: 2, packages: 3, images: 4 }[state] || 1;
+  const quarters = ["precheck", "prepare", "packages", "images"].indexOf(state) + 1 || 1;
   const angle = (quarters / 4) * 2 * Math.PI;
   const x = (8 + 6.6 * Math.sin(angle)).toFixed(2), y = (8 - 6.6 * Math.cos(angle)).toFixed(2);
   const arc = `M8 1.4A6.6 6.6 0 ${quarters > 2 ? 1 : 0} 1 ${x} ${y}`;
@@ -161,13 +208,22 @@ function phaseShape(state) {
   ];
 }
 
-/** Return a whole number with a narrow space between thousands; null is a dash. */
+/**
+ * Return a whole number with a narrow space between thousands; null is a dash.
+ * @param {number | null | undefined} value
+ */
 export const num = value =>
   value == null ? "–" : Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, "\u202f");
 
-/** Return `1 site`, `2 sites`. */
+/**
+ * Return `1 site`, `2 sites`.
+ * @param {number} count
+ * @param {string} one
+ * @param {string} [many]
+ */
 export const plural = (count, one, many) => `${num(count)} ${count === 1 ? one : many || `${one}s`}`;
 
+/** @param {Intl.DateTimeFormatOptions} options */
 const format = options => new Intl.DateTimeFormat("en-GB", options);
 const HM = format({ hour: "2-digit", minute: "2-digit" });
 const HMS = format({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
@@ -177,7 +233,7 @@ const UTC = format({ timeZone: "UTC", hour: "2-digit", minute: "2-digit", second
 
 /**
  * Return the seconds since the epoch of a moment of the API, `2026-11-22 08:00:00.123` in UTC or with a zone.
- * @param {string?} text
+ * @param {string | null | undefined} text
  * @returns {number?} null without a moment
  */
 export function moment(text) {
@@ -187,14 +243,22 @@ export function moment(text) {
   return Number.isNaN(value) ? null : value;
 }
 
+/** @param {number} epoch */
 export const hm = epoch => HM.format(epoch * 1000);
+/** @param {number} epoch */
 export const hms = epoch => HMS.format(epoch * 1000);
+/** @param {number} epoch */
 export const day = epoch => DAY.format(epoch * 1000);
 
-/** Return date and time with zone, and in UTC. */
+/** Return date and time with zone, and in UTC. @param {number} epoch */
 export const full = epoch => `${FULL.format(epoch * 1000)} (${UTC.format(epoch * 1000)} UTC)`;
 
-/** Return a time element; another day than today is told. Null is a dash. */
+/**
+ * Return a time element; another day than today is told. Null is a dash.
+ * @param {number | null | undefined} epoch
+ * @param {boolean} [seconds]
+ * @returns {HTMLElement | string}
+ */
 export function time(epoch, seconds = false) {
   if (epoch == null) return "–";
   const isToday = day(epoch) === day(Date.now() / 1000);
@@ -202,7 +266,11 @@ export function time(epoch, seconds = false) {
   return h("time", { datetime: new Date(epoch * 1000).toISOString(), title: full(epoch) }, text);
 }
 
-/** Return a duration such as `3 min 12 s` or `2 h 05 min`; short: `2 h 05`. */
+/**
+ * Return a duration such as `3 min 12 s` or `2 h 05 min`; short: `2 h 05`.
+ * @param {number} seconds
+ * @param {boolean} [short]
+ */
 export function span(seconds, short = false) {
   const all = Math.max(0, Math.round(seconds));
   const hours = Math.floor(all / 3600), minutes = Math.floor((all % 3600) / 60), rest = all % 60;
@@ -211,37 +279,44 @@ export function span(seconds, short = false) {
   return `${rest} s`;
 }
 
-/** Return a name as isolated text, cut where there is no room, with the whole in the tooltip. */
+/**
+ * Return a name as isolated text, cut where there is no room, with the whole in the tooltip.
+ * @param {string} text
+ * @param {string} [cls]
+ */
 export const name = (text, cls = "") => h("bdi", { class: `name ${cls}`, title: text }, text);
 
 /**
  * Return a button.
- * @param {any} label
+ * @param {Kid} label
  * @param {string} act name of the function in `acts` of a pane or of the page
- * @param {{icon?: string, kind?: string, why?: string?, data?: Object<string, any>}} options kind: classes such as
- *   `primary`; why: the reason why it is not legal, which greys it; others are attributes
+ * @param {ButtonOptions} [options]
  */
 export function button(label, act, options = {}) {
   const { icon: sign, kind = "", why, data = {}, ...rest } = options;
+  /** @type {Props} */
   const props = { type: "button", "data-act": act, ...rest, class: `${rest.class || "btn"} ${kind}`.trim() };
   for (const key in data) props[`data-${key}`] = data[key];
   if (why) Object.assign(props, { "aria-disabled": "true", title: why, "data-why": why });
   return h("button", props, sign && icon(sign), label && h("span", null, label));
 }
 
-/** Return the head of a table from words with their classes; one without a word is no heading. */
+/**
+ * Return the head of a table from words with their classes; one without a word is no heading.
+ * @param {[word: string, cls?: string][]} words
+ */
 export const columns = words =>
   h("thead", null, h("tr", null, words.map(([word, cls]) => (word ? h("th", { scope: "col", class: cls }, word) : h("td", { class: "th" })))));
 
 /**
  * Return a field with its label; the note is told after it, and is no part of its name.
  * @param {string} place where it stands, which makes its id unique
- * @param {any} label
+ * @param {Kid} label
  * @param {HTMLElement} input with a name or `data-field`
- * @param {any} note
+ * @param {Kid} [note]
  */
 export function field(place, label, input, note = null) {
-  input.id = `${place}-${input.dataset.field || input.name}`;
+  input.id = `${place}-${input.dataset.field || input.getAttribute("name")}`;
   if (note) input.setAttribute("aria-describedby", [input.getAttribute("aria-describedby"), `${input.id}-note`].filter(Boolean).join(" "));
   return h("div", { class: "field" }, h("label", { for: input.id }, label), input, note ? h("small", { id: `${input.id}-note` }, note) : null);
 }

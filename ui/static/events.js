@@ -5,9 +5,9 @@ import { stateOf } from "./sites.js";
 
 /**
  * Apply an event.
- * @param {import("./state.js").State} state
+ * @param {State} state
  * @param {string} type such as `step.prestage.complete`
- * @param {Object} event the CloudEvent
+ * @param {CloudEvent} event
  */
 export function applyEvent(state, type, event) {
   const [kind, , word = ""] = type.split("."), { data, subject, time } = event;
@@ -19,6 +19,12 @@ export function applyEvent(state, type, event) {
   else if (kind === "step") applyStep(state, word, data, moment(time));
 }
 
+/**
+ * @param {State} state
+ * @param {string} type
+ * @param {CloudEvent["data"]} data
+ * @param {string} subject
+ */
 function applyStrategy(state, type, data, subject) {
   if (type === "strategy.progress") return applyProgress(state, data, subject);
   state.dirtyStrategy = true;
@@ -31,13 +37,24 @@ function applyStrategy(state, type, data, subject) {
   else if (type.startsWith("strategy.hold.") && data.scope === "phases") state.dirtyList = true;
 }
 
+/**
+ * @param {State} state
+ * @param {CloudEvent["data"]} data
+ * @param {string} subject
+ */
 function applyProgress(state, data, subject) {
   if (!state.strategy || subject !== `strategy/${state.strategy.id}`) return;
-  const { progress } = state.strategy;
+  /** @type {Record<string, any>} */
+  const progress = state.strategy.progress;
   for (const key of Object.keys(data)) if (key in progress) progress[key] = data[key];
   state.onChange(new Set());
 }
 
+/**
+ * @param {State} state
+ * @param {{subcloud: string, details?: string}[]} steps
+ * @param {number?} at
+ */
 function applyAborted(state, steps, at) {
   state.dirtyStrategy = true;
   for (const { subcloud, details } of steps) {
@@ -49,6 +66,12 @@ function applyAborted(state, steps, at) {
   }
 }
 
+/**
+ * @param {State} state
+ * @param {string} word
+ * @param {CloudEvent["data"]} data
+ * @param {number?} at
+ */
 function applyStep(state, word, data, at) {
   state.dirtyStrategy = true;
   const site = state.index.get(data.subcloud);
@@ -64,6 +87,11 @@ function applyStep(state, word, data, at) {
   show(state, site, at);
 }
 
+/**
+ * @param {State} state
+ * @param {CloudEvent["data"]} data
+ * @param {number?} at
+ */
 function applyRun(state, data, at) {
   const site = state.index.get(data.subcloud);
   if (!site || site.step.outcome || data.preparation) return;
@@ -75,6 +103,11 @@ function applyRun(state, data, at) {
   show(state, site, at);
 }
 
+/**
+ * @param {State} state
+ * @param {Site} site
+ * @param {number?} since
+ */
 function show(state, site, since) {
   const now = stateOf(site.step, state.holdsPhases);
   if (now !== site.state) {

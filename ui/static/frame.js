@@ -4,10 +4,13 @@ import { button, h, icon, logo, num, plural, span, time } from "./elements.js";
 import { TABS } from "./routes.js";
 import { holdSentence } from "./holds.js";
 
-/** Return the bar at the top. */
+/** Return the bar at the top. @param {Page} page */
 export function top(page) {
   const { state } = page, failed = state.strategy?.progress?.failed || 0;
+  /** @type {Record<string, [count: number, what: string]>} */
   const counts = { problems: [failed, "failed"], health: [hasNoWorker(state) ? 1 : 0, "warning"] };
+  /** @param {string[]} tab its id and its word */
+  /** @param {string[]} tab id and label */
   const tab = ([id, label]) => {
     const [count, what] = counts[id] || [0, ""];
     const isCurrent = page.pane === id ? "page" : null;
@@ -29,6 +32,7 @@ export function top(page) {
     }) : null);
 }
 
+/** @param {State} state */
 function connection(state) {
   const isOff = !state.isLive, word = state.connection === "loading" ? "Connecting" : isOff ? "Not live" : "Live";
   const title = isOff ? "The page shows the last state that it knows" : `Follows the event stream; last event ${state.lastId || 0}`;
@@ -36,30 +40,38 @@ function connection(state) {
     state.shownAt ? time(Math.floor(state.shownAt), true) : null);
 }
 
-/** Whether no worker has been seen lately. */
+/** Whether no worker has been seen lately. @param {State} state */
 export function hasNoWorker(state) {
   if (!state.workers || !state.isLive) return false;
   return !state.workers.some(one => one.alive && one.roles.includes("worker"));
 }
 
-/** Return the banners, the most urgent first. */
+/** Return the banners, the most urgent first. @param {Page} page */
 export function banners(page) {
   const { state } = page;
   const parts = [expired(state), lost(state), refused(state), back(state), noWorker(state), ...holds(page)];
   return h("div", null, parts);
 }
 
+/**
+ * @param {string} kind
+ * @param {string} sign
+ * @param {Kid} body
+ * @param {...Kid} acts
+ */
 function banner(kind, sign, body, ...acts) {
   const role = kind.includes("red") ? "alert" : null;
   return h("div", { class: `banner ${kind}`.trim(), role }, h("div", null, icon(sign), h("p", null, body), acts));
 }
 
+/** @param {State} state */
 function expired(state) {
   if (state.connection !== "expired" || !state.me) return null;
   return banner("red", "key", [h("b", null, "Your session has ended. "), "The strategy goes on without you. The page shows how"
     + " things stood at ", time(state.shownAt, true), "."], button("Log in again", "login", { kind: "primary small" }));
 }
 
+/** @param {State} state */
 function lost(state) {
   if (state.connection !== "lost") return null;
   const wait = state.retryAt ? Math.max(0, Math.ceil((state.retryAt - Date.now()) / 1000)) : 0;
@@ -69,11 +81,13 @@ function lost(state) {
     wait ? `Next try in ${wait} s.` : "Trying now."], button("Try now", "reconnect", { kind: "small" }));
 }
 
+/** @param {State} state */
 function refused(state) {
   if (state.connection !== "failed") return null;
   return banner("red", "warn", [h("b", null, "The service refuses. "), state.error], button("Try again", "reconnect", { kind: "small" }));
 }
 
+/** @param {State} state */
 function back(state) {
   if (!state.isLive || state.caughtUp == null) return null;
   const what = state.caughtUp ? `${plural(state.caughtUp, "change")} came meanwhile; nothing was missed.` : "Nothing was missed.";
@@ -81,9 +95,10 @@ function back(state) {
     button("", "dismiss", { kind: "ghost small icononly", icon: "cancel", "aria-label": "Dismiss" }));
 }
 
+/** @param {State} state */
 function noWorker(state) {
   if (!hasNoWorker(state) || state.strategy?.state !== "applying") return null;
-  const workers = state.workers.filter(one => one.roles.includes("worker"));
+  const workers = (state.workers || []).filter(one => one.roles.includes("worker"));
   const ages = workers.map(one => one["last-seen-s"]), age = ages.length ? Math.min(...ages) : null;
   const { counts } = state;
   const busy = counts.precheck + counts.prepare + counts.packages + counts.images;
@@ -94,9 +109,11 @@ function noWorker(state) {
   ], h("a", { class: "btn small", href: "#/health" }, "Look at workers"));
 }
 
+/** @param {Page} page */
 function holds(page) {
-  const { state } = page, strategy = state.strategy;
-  return (strategy?.holds || []).map(hold => {
+  const { state } = page, { strategy } = state;
+  if (!strategy) return [];
+  return strategy.holds.map(hold => {
     const isBudget = hold.kind === "budget", isRed = isBudget || hold.kind === "prepare";
     const acts = [];
     if (isRed) acts.push(h("a", { class: "btn small", href: "#/problems" }, "See problems"));
@@ -113,13 +130,19 @@ function holds(page) {
   });
 }
 
-/** Why somebody may not approve at a gate; null: they may, or the service will say. */
+/**
+ * Why somebody may not approve at a gate; null: they may, or the service will say.
+ * @param {Session?} me
+ * @param {Api.Hold} hold
+ * @returns {string?}
+ */
 function approvalRefusal(me, { approvers, barred }) {
   if (me && barred === me.name) return "you made this strategy, and somebody else has to approve";
   if (me && approvers?.length && !approvers.includes(me.name)) return `only ${approvers.join(", ")} may approve`;
   return null;
 }
 
+/** @type {Acts} */
 export const acts = {
   theme: page => page.setTheme(page.isDark ? "light" : "dark"),
   reconnect: page => page.state.reconnect(),
@@ -128,5 +151,5 @@ export const acts = {
     page.render();
   },
   login: () => void (location.hash = "#/login"),
-  skip: () => document.getElementById("main").focus(),
+  skip: () => document.getElementById("main")?.focus(),
 };

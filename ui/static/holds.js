@@ -2,6 +2,7 @@
 
 import { h, moment, num, plural, time } from "./elements.js";
 
+/** @type {Record<string, string>} */
 const KINDS = {
   budget: "Failure budget exceeded",
   prepare: "A preparation failed",
@@ -9,7 +10,11 @@ const KINDS = {
   gate: "Waiting for an approval",
 };
 
-/** Return what a hold means, as parts of a paragraph. */
+/**
+ * Return what a hold means, as parts of a paragraph.
+ * @param {Strategy} strategy
+ * @param {Api.Hold} hold
+ */
 export function holdSentence(strategy, hold) {
   const parts = [h("b", null, hold.by ? ["Held by ", h("bdi", null, hold.by)] : KINDS[hold.kind] || "Held"), " since ",
     time(moment(hold.since)), ". "];
@@ -19,6 +24,10 @@ export function holdSentence(strategy, hold) {
   return parts;
 }
 
+/**
+ * @param {Partial<Api.Progress>} progress
+ * @param {Api.Hold} hold
+ */
 function effect(progress, hold) {
   const busy = (progress.running || 0) + (progress.preparing || 0), inFlight = busy + (progress.queued || 0) + (progress.parked || 0);
   if (hold.stage != null) return `No site starts after stage ${hold.stage}; ${plural(inFlight, "site")} in flight go on.`;

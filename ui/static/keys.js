@@ -32,7 +32,7 @@ export function listen(page) {
   document.addEventListener("keydown", event => {
     if (document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "Escape" && page.isSiteOpen()) return page.act("close");
-    if (/INPUT|SELECT|TEXTAREA/.test(event.target.nodeName)) return;
+    if (event.target instanceof Element && /INPUT|SELECT|TEXTAREA/.test(event.target.nodeName)) return;
     if (page.paneKey(event)) return event.preventDefault();
     const tab = TABS["123456".indexOf(event.key)];
     if (tab) location.hash = `#/${tab[0]}`;

@@ -9,6 +9,7 @@ const PAUSE_MS = 3_000;
 const LOOK_MS = 500;
 const NOT_BEGUN = "Nothing yet. The log begins when the site starts.";
 
+/** @type {[RegExp, string][]} */
 const KINDS = [
   [/^===/, "head"],
   [/^(fatal|failed|FAILED|ERROR)\b|^\S+ failed:|FAILED!/, "fail"],
@@ -23,6 +24,12 @@ export class LogView {
   constructor() {
     this.element = h("div", { class: "lines", id: "lines", tabindex: "0", role: "log", "aria-label": "Lines of the log" });
     this.isFollowing = true;
+    /** @type {string[]} */
+    this._lines = [];
+    this._partial = this._query = this._note = "";
+    this._shown = this._due = 0;
+    /** @type {AbortController?} */
+    this._stop = null;
     this._reset();
     this.element.addEventListener("scroll", () => {
       const { scrollHeight, scrollTop, clientHeight } = this.element;
@@ -63,6 +70,11 @@ export class LogView {
     this._stop = null;
   }
 
+  /**
+   * @param {string} path
+   * @param {() => boolean} hasBegun
+   * @param {AbortSignal} signal
+   */
   async _read(path, hasBegun, signal) {
     while (!signal.aborted) {
       if (!hasBegun()) {
@@ -77,6 +89,7 @@ export class LogView {
         this._partial = "";
         this._shown = 0;
         this.element.replaceChildren();
+        if (!answer.body) return;
         const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
         for (;;) {
           const { value, done } = await reader.read();
@@ -97,9 +110,10 @@ export class LogView {
     }
   }
 
+  /** @param {string} text */
   _take(text) {
     const lines = (this._partial + text).split("\n");
-    this._partial = lines.pop();
+    this._partial = lines.pop() ?? "";
     for (const line of lines) this._lines.push(line.replace(/\r$/, ""));
     this._schedule();
   }
@@ -125,16 +139,18 @@ export class LogView {
     for (let i = from; i < this._lines.length; i++) part.append(this._line(i));
     element.append(part);
     this._shown = this._lines.length;
-    while (element.childElementCount > MOST_LINES) element.firstElementChild.remove();
+    while (element.childElementCount > MOST_LINES) element.firstElementChild?.remove();
     if (this.isFollowing) element.scrollTop = element.scrollHeight;
     if (this._query) this._told();
   }
 
+  /** @param {number} i */
   _line(i) {
     const text = this._lines[i], kind = KINDS.find(([form]) => form.test(text))?.[1];
     return h("div", { class: kind && `l-${kind}`, dir: "auto" }, this._marked(text));
   }
 
+  /** @param {string} text */
   _marked(text) {
     const at = this._query ? text.toLowerCase().indexOf(this._query) : -1;
     if (at < 0) return text || "\u200b";
@@ -142,7 +158,7 @@ export class LogView {
     return [text.slice(0, at), h("mark", null, text.slice(at, end)), text.slice(end)];
   }
 
-  /** Mark what was typed, and go to the first line that has it. */
+  /** Mark what was typed, and go to the first line that has it. @param {string} text */
   search(text) {
     this._query = text.trim().toLowerCase();
     this._shown = 0;
@@ -162,7 +178,7 @@ export class LogView {
     place.textContent = this._query ? `${num(count)} line${count === 1 ? "" : "s"}` : "";
   }
 
-  /** Keep the newest line in sight, or not. */
+  /** Keep the newest line in sight, or not. @param {boolean} isWanted */
   follow(isWanted) {
     this.isFollowing = isWanted;
     if (isWanted) this.element.scrollTop = this.element.scrollHeight;

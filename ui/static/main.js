@@ -28,15 +28,17 @@ import * as history from "./panes/history.js";
 import * as health from "./panes/health.js";
 import * as login from "./panes/login.js";
 
+/** @type {Record<string, Pane>} */
 const PANES = { overview, problems, timeline, plan, history, health, login };
 // Between two renderings of the panes, and of the wall, in milliseconds.
 const PANES_MS = 250;
 const WALL_MS = 100;
 const SAID_MS = 10_000;
 
-const box = id => document.getElementById(id);
+/** @param {string} id */
+const box = id => /** @type {HTMLElement} */ (document.getElementById(id));
 
-class Page {
+export class Page {
   constructor() {
     this.state = new State(changed => this._changed(changed));
     this.pane = "overview";
@@ -44,16 +46,28 @@ class Page {
     this.query = new URLSearchParams();
     this.site = "";
     this.filter = routes.filterOf(this.query);
+    /** @type {Record<string, any>} */
     this._own = {};
+    /** @type {Site[]?} */
+    this._matches = null;
+    this.width = 0;
+    this.isNarrow = this.isPhone = this._started = false;
+    /** @type {Set<number>} */
     this._cells = new Set();
     this._allCells = true;
     this._rendered = this._drawn = 0;
     this._timer = 0;
-    this._said = { at: 0, done: null, failed: null };
+    /** What was told to screen readers last. */
+    this._said = { at: 0, id: 0, done: 0, failed: 0 };
     this.isDark = false;
   }
 
-  /** What a pane keeps while the page is open. */
+  /**
+   * What a pane keeps while the page is open.
+   * @template {keyof Own} P
+   * @param {P} pane
+   * @returns {Own[P]}
+   */
   own(pane) {
     return (this._own[pane] ||= {});
   }
@@ -85,7 +99,7 @@ class Page {
     if (!this.site || !had) PANES[this.pane].enter?.(this);
     this.refilter();
     document.title = `${this.site || this.pane[0].toUpperCase() + this.pane.slice(1)} · Prestager`;
-    if (this.site && this.site !== had) document.querySelector(".sheet")?.focus({ preventScroll: true });
+    if (this.site && this.site !== had) /** @type {HTMLElement?} */ (document.querySelector(".sheet"))?.focus({ preventScroll: true });
     else if (!this.site && isMoved && this._started) {
       scrollTo(0, 0);
       box("main").focus({ preventScroll: true });
@@ -98,7 +112,7 @@ class Page {
     return (this._matches ||= isFiltered(this.filter) ? this.state.sites.filter(filterTest(this.filter)) : this.state.sites);
   }
 
-  /** Change the filter, keep it in the address, and show it. */
+  /** Change the filter, keep it in the address, and show it. @param {Partial<Filter>} change */
   setFilter(change) {
     Object.assign(this.filter, change);
     this.own("overview").page = 0;
@@ -112,6 +126,7 @@ class Page {
     this.render();
   }
 
+  /** @param {Set<number>?} changed */
   _changed(changed) {
     this._matches = null;
     if (this.pane !== "login") this._askForLogin();
@@ -161,17 +176,21 @@ class Page {
 
   // Changes are told as sums, seldom, so that a screen reader is not flooded.
   _say() {
-    const now = performance.now(), counts = state => (state ? state.complete + state.skipped : 0);
-    const progress = this.state.strategy?.progress;
-    if (!progress || now - this._said.at < SAID_MS) return;
-    const done = counts(progress), failed = progress.failed, before = this._said;
-    if (before.done !== null && before.id === this.state.strategy.id && (done > before.done || failed > before.failed)) {
+    const now = performance.now(), { strategy } = this.state, progress = strategy?.progress;
+    if (!strategy || !progress || now - this._said.at < SAID_MS) return;
+    const done = progress.complete + progress.skipped, failed = progress.failed, before = this._said;
+    if (before.id === strategy.id && (done > before.done || failed > before.failed)) {
       box("live").textContent = `${Math.max(0, done - before.done)} more done${failed > before.failed ? `, ${failed - before.failed} failed` : ""}`;
     }
-    this._said = { at: now, done, failed, id: this.state.strategy.id };
+    this._said = { at: now, done, failed, id: strategy.id };
   }
 
-  /** Do what a button is for. */
+  /**
+   * Do what a button is for.
+   * @param {string} name
+   * @param {{[name: string]: string | undefined}} [data]
+   * @param {HTMLElement?} [element]
+   */
   act(name, data = {}, element = null) {
     const acts = [this.site ? site.acts : null, PANES[this.pane].acts, frame.acts, commands.acts];
     const found = acts.find(one => one && name in one);
@@ -179,7 +198,7 @@ class Page {
     Promise.resolve(found[name](this, data, element)).catch(error => toast(error.message || String(error)));
   }
 
-  /** Choose the theme: the person's choice, or else the system's. */
+  /** Choose the theme: the person's choice, or else the system's. @param {string?} [chosen] */
   setTheme(chosen) {
     if (chosen) remember(chosen);
     const theme = chosen || remembered() || (dark.matches ? "dark" : "light");
@@ -196,7 +215,7 @@ class Page {
     return null;
   }
 
-  /** Why a person may not give commands of a kind: `manage` or `change`; null: they may. */
+  /** Why a person may not give commands of a kind: `manage` or `change`; null: they may. @param {string} [kind] */
   roleRefusal(kind = "change") {
     const roles = this.state.me?.roles || [];
     const enough = kind === "manage" ? ["admin", "configurator", "operator"] : ["admin", "configurator"];
@@ -205,8 +224,12 @@ class Page {
   }
 }
 
+/**
+ * @param {string} id
+ * @param {Node?} element
+ */
 function put(id, element) {
-  const live = box(id), wanted = live.cloneNode(false);
+  const live = box(id), wanted = /** @type {HTMLElement} */ (live.cloneNode(false));
   if (element) wanted.append(element);
   morph(live, wanted);
 }
@@ -219,6 +242,7 @@ function remembered() {
   }
 }
 
+/** @param {string} theme */
 function remember(theme) {
   try {
     localStorage.setItem("theme", theme);
@@ -231,15 +255,15 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const page = new Page();
 
 document.addEventListener("click", event => {
-  const button = event.target.closest?.("[data-act]");
+  const button = event.target instanceof Element ? /** @type {HTMLElement?} */ (event.target.closest("[data-act]")) : null;
   if (!button) return;
   if (button.getAttribute("aria-disabled") === "true") return toast(`Not now: ${button.dataset.why}.`);
   if (button.tagName === "A") event.preventDefault();
-  page.act(button.dataset.act, button.dataset, button);
+  page.act(button.dataset.act || "", button.dataset, button);
 });
 for (const type of ["input", "change"]) {
   document.addEventListener(type, event => {
-    const field = event.target;
+    const field = /** @type {HTMLInputElement} */ (event.target);
     if (!field.dataset?.field) return;
     // A menu tells both; fields that are typed in are followed as they are typed.
     if ((type === "change") !== (field.nodeName === "SELECT")) return;
@@ -248,9 +272,10 @@ for (const type of ["input", "change"]) {
   });
 }
 document.addEventListener("submit", event => {
-  if (event.target.method === "dialog") return;
+  const form = /** @type {HTMLFormElement} */ (event.target);
+  if (form.method === "dialog") return;
   event.preventDefault();
-  if (event.target.dataset.submit) page.act(event.target.dataset.submit, event.target.dataset, event.target);
+  if (form.dataset.submit) page.act(form.dataset.submit, form.dataset, form);
 });
 listen({
   isSiteOpen: () => Boolean(page.site),

@@ -22,6 +22,7 @@ export function parse(hash) {
   return { pane: known.includes(pane) ? pane : "overview", part: decoded(rest.join("/")), query: new URLSearchParams(query) };
 }
 
+/** @param {string} text */
 function decoded(text) {
   try {
     return decodeURIComponent(text);
@@ -30,7 +31,7 @@ function decoded(text) {
   }
 }
 
-/** Return the address of a site's sheet. */
+/** Return the address of a site's sheet. @param {string} name */
 export const siteAddress = name => `#/sites/${encodeURIComponent(name)}`;
 
 /**
@@ -38,7 +39,7 @@ export const siteAddress = name => `#/sites/${encodeURIComponent(name)}`;
  * @typedef {{q: string, group: string, states: Set<string>, problem: string, view: string}} Filter
  */
 
-/** Return the filter that an address has. */
+/** Return the filter that an address has. @param {URLSearchParams} query */
 export function filterOf(query) {
   return {
     q: query.get("q") || "",
@@ -49,7 +50,7 @@ export function filterOf(query) {
   };
 }
 
-/** Return the address of the overview with a filter. */
+/** Return the address of the overview with a filter. @param {Filter} filter */
 export function overviewAddress(filter) {
   const query = new URLSearchParams();
   if (filter.q) query.set("q", filter.q);

@@ -16,9 +16,9 @@ export const STATES = {
   failed: { letter: "F", word: "failed", kind: "ended", note: "see problems" },
   aborted: { letter: "A", word: "aborted", kind: "ended", note: "it was stopped on request" },
 };
-export const ORDER = Object.keys(STATES);
+export const ORDER = /** @type {SiteState[]} */ (Object.keys(STATES));
 
-/** Short words of the phases by the state that a step has in them. */
+/** Short words of the phases by the state that a step has in them. @type {Record<string, SiteState>} */
 export const PHASES = {
   "prestage-precheck": "precheck",
   "prestage-prepare": "prepare",
@@ -26,13 +26,14 @@ export const PHASES = {
   "prestaging-images": "images",
 };
 
-/** Return the short word of a phase. */
-export const phaseWord = state => PHASES[state] || state || "";
+/** Return the short word of a phase. @param {string | null | undefined} state */
+export const phaseWord = state => PHASES[state || ""] || state || "";
 
 /**
  * Return the state that a step is shown in.
- * @param {Object} step of the API
- * @param {boolean} isHeld whether a hold of the strategy covers phases
+ * @param {Step} step of the API
+ * @param {boolean} [isHeld] whether a hold of the strategy covers phases
+ * @returns {SiteState}
  */
 export function stateOf(step, isHeld = false) {
   if (step.outcome) return step.outcome === "cancelled" ? "aborted" : step.outcome;
@@ -40,7 +41,7 @@ export function stateOf(step, isHeld = false) {
   if (step.state.startsWith("abort")) return "aborted";
   if (step.state === "initial") return step.held ? "held" : "waiting";
   const run = step["run-state"];
-  if (run === "running") return phaseWord(step.state);
+  if (run === "running") return PHASES[step.state];
   if (step.held || (isHeld && !run)) return "held";
   // A preparation is made once for many sites; the others wait for it without a run of their own.
   return step.state === "prestage-prepare" && !run ? "prepare" : "slot";
@@ -49,27 +50,38 @@ export function stateOf(step, isHeld = false) {
 /** A site of the strategy: its step as the API shows it, and how the page shows it. */
 export class Site {
   /**
-   * @param {Object} step of the API
+   * @param {Step} step of the API
    * @param {number} i its place in the order of stages
    * @param {boolean} isHeld whether a hold of the strategy covers phases
    */
   constructor(step, i, isHeld) {
     this.i = i;
+    this.step = step;
+    this.state = stateOf(step, isHeld);
+    /** @type {number | null | undefined} */
+    this._since = undefined;
+    /** @type {number | null | undefined} */
+    this._startedAt = undefined;
+    /** @type {number | null | undefined} */
+    this._endedAt = undefined;
     this.name = step.cloud;
     this.stage = step.stage;
-    /** What its playbook told last; null: nothing yet. */
+    /** What its playbook told last; null: nothing yet. @type {{task?: string}?} */
     this.progress = null;
-    this.take(step, isHeld);
   }
 
-  /** Take a newer step, and return whether a cell or a filter shows it in another way. */
+  /**
+   * Take a newer step, and return whether a cell or a filter shows it in another way.
+   * @param {Step} step
+   * @param {boolean} isHeld
+   */
   take(step, isHeld) {
     const { step: before, state } = this;
     this.step = step;
     this.state = stateOf(step, isHeld);
     // Of thousands of sites few are looked at: their moments are parsed when they are.
     this._since = this._startedAt = this._endedAt = undefined;
-    return this.state !== state || ["details", "problem", "group"].some(key => step[key] !== before[key]);
+    return this.state !== state || (/** @type {const} */ (["details", "problem", "group"])).some(key => step[key] !== before[key]);
   }
 
   get group() {
@@ -92,12 +104,13 @@ export class Site {
     return this.step.attempt || 1;
   }
 
-  /** Since when it is in its phase, in seconds since the epoch; null: not known. */
+  /** Since when it is in its phase, in seconds since the epoch; null: not known. @returns {number?} */
   get since() {
     const { step } = this;
     return (this._since ??= moment(step["phase-started-at"] || step["updated-at"]));
   }
 
+  /** @param {number?} value */
   set since(value) {
     this._since = value;
   }
@@ -111,23 +124,31 @@ export class Site {
   }
 }
 
-/** Return whether a strategy has ended. */
+/** Return whether a strategy has ended. @param {{state: string}} strategy */
 export const isOver = strategy => ["complete", "failed", "aborted"].includes(strategy.state);
 
-/** Return how many sites are in each state. */
+/**
+ * Return how many sites are in each state.
+ * @param {Site[]} sites
+ * @returns {Record<SiteState, number>}
+ */
 export function countStates(sites) {
-  const counts = Object.fromEntries(ORDER.map(state => [state, 0]));
+  const counts = /** @type {Record<SiteState, number>} */ (Object.fromEntries(ORDER.map(state => [state, 0])));
   for (const site of sites) counts[site.state]++;
   return counts;
 }
 
-/** Return the names of the groups, in the order in which sites name them. */
+/** Return the names of the groups, in the order in which sites name them. @param {Site[]} sites */
 export const groupsOf = sites => [...new Set(sites.map(site => site.group))].filter(Boolean);
 
-/** Return whether a filter leaves anything out. */
+/** Return whether a filter leaves anything out. @param {Filter} filter */
 export const isFiltered = filter => Boolean(filter.q.trim() || filter.group || filter.states.size || filter.problem);
 
-/** Return the test whether a site passes a filter. */
+/**
+ * Return the test whether a site passes a filter.
+ * @param {Filter} filter
+ * @returns {(site: Site) => boolean}
+ */
 export function filterTest(filter) {
   const text = filter.q.trim().toLowerCase();
   return site =>
@@ -137,8 +158,8 @@ export function filterTest(filter) {
     (!text || site.name.toLowerCase().includes(text) || site.details.toLowerCase().includes(text));
 }
 
-/** Return whether a playbook or a precheck works on a site. */
+/** Return whether a playbook or a precheck works on a site. @param {Site} site */
 export const isRunning = site => STATES[site.state].kind === "running";
 
-/** Return whether the work on a site has begun and not ended. */
+/** Return whether the work on a site has begun and not ended. @param {Site} site */
 export const isInFlight = site => isRunning(site) || site.state === "slot" || (site.state === "held" && site.step["started-at"] != null);

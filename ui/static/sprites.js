@@ -2,23 +2,60 @@
 
 import { STATES } from "./sites.js";
 
-/** Return a picture of a state; `unit` is its side in device pixels. */
+/**
+ * Return a picture of a state; `unit` is its side in device pixels.
+ * @param {SiteState} state
+ * @param {number} unit
+ * @param {number} ratio
+ * @param {Record<string, string>} colours
+ * @param {boolean} hasLetters
+ */
 export function drawn(state, unit, ratio, colours, hasLetters) {
   const picture = document.createElement("canvas");
   picture.width = picture.height = Math.ceil(unit);
-  const pen = new Pen(picture.getContext("2d"), unit, ratio, colours, hasLetters);
-  (pen[state] || pen.phase).call(pen, STATES[state].letter);
+  const pen = new Pen(/** @type {CanvasRenderingContext2D} */ (picture.getContext("2d")), unit, ratio, colours, hasLetters);
+  pen.draw(state);
   return picture;
 }
 
 class Pen {
+  /**
+   * @param {CanvasRenderingContext2D} context
+   * @param {number} unit
+   * @param {number} ratio
+   * @param {Record<string, string>} colours
+   * @param {boolean} hasLetters
+   */
   constructor(context, unit, ratio, colours, hasLetters) {
-    Object.assign(this, { x: context, unit, k: colours, hasLetters, middle: unit / 2 });
+    this.x = context;
+    this.unit = unit;
+    this.k = colours;
+    this.hasLetters = hasLetters;
+    this.middle = unit / 2;
     this.radius = Math.min(unit * 0.42, 11 * ratio);
     this.line = Math.max(1, unit * 0.085);
     this.isLarge = unit / ratio >= 24;
   }
 
+  /** @param {SiteState} state */
+  draw(state) {
+    const { letter } = STATES[state];
+    if (state === "complete") this.complete(letter);
+    else if (state === "failed") this.failed(letter);
+    else if (state === "aborted") this.aborted(letter);
+    else if (state === "skipped") this.skipped(letter);
+    else if (state === "held") this.held();
+    else if (state === "waiting") this.waiting(letter);
+    else if (state === "slot") this.slot(letter);
+    else this.phase(letter);
+  }
+
+  /**
+   * @param {string} letter
+   * @param {string} colour
+   * @param {number} [down]
+   * @param {number} [size]
+   */
   text(letter, colour, down = 0, size = 1.12) {
     if (!this.hasLetters) return;
     const { x, radius, middle } = this;
@@ -29,11 +66,20 @@ class Pen {
     x.fillText(letter, middle, middle + down + radius * 0.07);
   }
 
+  /**
+   * @param {number} radius
+   * @param {number} [part]
+   */
   arc(radius, part = 1) {
     this.x.beginPath();
     this.x.arc(this.middle, this.middle, radius, -Math.PI / 2, (part * 4 - 1) * (Math.PI / 2));
   }
 
+  /**
+   * @param {number} part
+   * @param {string} colour
+   * @param {number} width
+   */
   ring(part, colour, width) {
     this.x.strokeStyle = colour;
     this.x.lineWidth = width;
@@ -41,12 +87,22 @@ class Pen {
     this.x.stroke();
   }
 
+  /**
+   * @param {number} radius
+   * @param {string} colour
+   */
   disc(radius, colour) {
     this.x.fillStyle = colour;
     this.arc(radius);
     this.x.fill();
   }
 
+  /**
+   * @param {number} half
+   * @param {string?} fill
+   * @param {string} [stroke]
+   * @param {number} [width]
+   */
   box(half, fill, stroke, width = this.line) {
     const { x, middle } = this;
     x.lineWidth = width;
@@ -61,6 +117,7 @@ class Pen {
     x.stroke();
   }
 
+  /** @param {string} letter */
   complete(letter) {
     this.disc(this.radius * 0.95, this.k["done-soft"]);
     this.x.strokeStyle = this.k.done;
@@ -69,6 +126,7 @@ class Pen {
     this.text(letter, this.k["done-text"], 0, 1.1);
   }
 
+  /** @param {string} letter */
   failed(letter) {
     const { x, middle, radius } = this;
     x.fillStyle = this.k.fail;
@@ -80,11 +138,13 @@ class Pen {
     this.text(letter, this.k.on, radius * 0.36, 1);
   }
 
+  /** @param {string} letter */
   aborted(letter) {
     this.box(this.radius * 0.9, this.k.stop);
     this.text(letter, this.k.on);
   }
 
+  /** @param {string} letter */
   skipped(letter) {
     const { x, middle, radius } = this;
     x.save();
@@ -112,11 +172,13 @@ class Pen {
     if (this.hasLetters) x.fillRect(middle - radius * 0.4, middle - radius * 0.09, radius * 0.8, Math.max(1, radius * 0.18));
   }
 
+  /** @param {string} letter */
   waiting(letter) {
     this.box(this.radius * 0.74, null, this.k.wait, Math.max(1, this.unit * 0.06));
     if (this.isLarge) this.text(letter, this.k["ink-3"], 0, 0.8);
   }
 
+  /** @param {string} letter */
   slot(letter) {
     this.x.setLineDash([this.radius * 0.52, this.radius * 0.265]);
     this.ring(1, this.k.run, this.line);
@@ -124,6 +186,7 @@ class Pen {
     this.text(letter, this.k.run, 0, 1.05);
   }
 
+  /** @param {string} letter */
   phase(letter) {
     this.ring(1, this.k["run-track"], this.line * 1.25);
     this.ring(Number(letter) / 4, this.k.run, this.line * 1.45);

@@ -46,34 +46,38 @@ export class State {
     /** `loading`, `live`, `lost`, `expired` (nobody is logged in) or `failed` (the service refuses). */
     this.connection = "loading";
     this.error = "";
-    /** Who looks at the page: `name` and `roles`. */
+    /** Who looks at the page. @type {Session?} */
     this.me = null;
-    /** The active strategy with its progress; null: there is none. */
+    /** The active strategy with its progress; null: there is none. @type {Strategy?} */
     this.strategy = null;
-    /** The same strategy as the history has it: who asked for it, and when. */
+    /** The same strategy as the history has it: who asked for it, and when. @type {Api.HistoricStrategy?} */
     this.past = null;
-    this.sites = [];
-    this.index = new Map();
-    this.countsMade = null;
-    this.problems = [];
+    this.sites = /** @type {Site[]} */ ([]);
+    this.index = /** @type {Map<string, Site>} */ (new Map());
+    this.countsMade = /** @type {Record<SiteState, number>?} */ (null);
+    this.problems = /** @type {Api.Problem[]} */ ([]);
     this.otherProblems = 0;
-    this.workers = null;
-    /** How many subclouds the inventory has; null: not known yet. */
+    this.workers = /** @type {Api.Worker[]?} */ (null);
+    /** How many subclouds the inventory has; null: not known yet. @type {number?} */
     this.known = null;
-    /** Time since the epoch, in seconds, for which the picture is true. */
+    this.knownReady = 0;
+    this.knownMore = false;
+    /** Time since the epoch, in seconds, for which the picture is true. @type {number?} */
     this.shownAt = null;
-    this.lostAt = null;
-    this.retryAt = null;
-    /** Changes that came after a lost connection, until the notice is dismissed; null: no notice. */
+    this.lostAt = /** @type {number?} */ (null);
+    this.retryAt = /** @type {number?} */ (null);
+    /** Changes that came after a lost connection, until the notice is dismissed; null: none. @type {number?} */
     this.caughtUp = null;
-    this.lastId = null;
+    this.lastId = /** @type {string?} */ (null);
+    this._openedAt = 0;
+    this._stop = /** @type {AbortController?} */ (null);
     // Whether there is an active strategy, as snapshot and events tell: asking for none would be an error.
     this.exists = false;
-    /** Names of sites that are to be read again; then what else is. */
+    /** Names of sites that are to be read again; then what else is. @type {Set<string>} */
     this.dirty = new Set();
     this.dirtyStrategy = this.dirtyProblems = this.dirtyList = false;
     this._read = { list: 0, workers: 0, problems: 0, strategy: 0 };
-    this._wake = null;
+    this._wake = /** @type {(() => void)?} */ (null);
     this._refreshing = false;
     setInterval(() => void this._refresh(), REFRESH_MS);
   }
@@ -138,16 +142,18 @@ export class State {
     else if (this.error) this.connection = "lost";
   }
 
+  /** @param {number} milliseconds */
   _pause(milliseconds) {
-    return new Promise(resolve => {
+    return /** @type {Promise<void>} */ (new Promise(resolve => {
       const timer = Number.isFinite(milliseconds) ? setTimeout(resolve, milliseconds) : 0;
       this._wake = () => {
         clearTimeout(timer);
         resolve();
       };
-    });
+    }));
   }
 
+  /** @param {() => void} onOpen */
   async _stream(onOpen) {
     const stop = (this._stop = new AbortController());
     let timer = 0;
@@ -155,6 +161,7 @@ export class State {
       clearTimeout(timer);
       timer = setTimeout(() => stop.abort(), SILENCE_MS);
     };
+    /** @type {Record<string, string>} */
     const headers = this.lastId ? { "Last-Event-ID": this.lastId } : {};
     const query = { brief: "true" };
     try {
@@ -168,6 +175,7 @@ export class State {
         this._open(resumed);
         onOpen();
       };
+      /** @param {StreamEvent} message */
       const onMessage = message => {
         if (message.id) this.lastId = message.id;
         if (message.event === "snapshot") {
@@ -188,6 +196,7 @@ export class State {
     }
   }
 
+  /** @param {boolean} resumed */
   _open(resumed) {
     this.connection = "live";
     this._openedAt = Date.now() / 1000;
@@ -213,6 +222,7 @@ export class State {
     this.onChange(null);
   }
 
+  /** @param {unknown} error */
   _failed(error) {
     if (!(error instanceof ApiError)) throw error;
     this.error = error.message;
@@ -254,8 +264,8 @@ export class State {
     this._read.list = Date.now();
     const strategy = this.strategy, steps = strategy ? await this._allSteps() : null;
     // Another strategy has come meanwhile, and its own steps are to be read.
-    if (!steps || this.strategy?.id !== strategy.id) return null;
-    const before = (a, b) => a.stage - b.stage || a.id - b.id;
+    if (!steps || this.strategy?.id !== strategy?.id) return null;
+    const before = (/** @type {Step} */ a, /** @type {Step} */ b) => a.stage - b.stage || a.id - b.id;
     if (steps.some((step, i) => i && before(steps[i - 1], step) > 0)) steps.sort(before);
     const isHeld = this.holdsPhases, isSame = steps.length === this.sites.length;
     this.countsMade = null;
@@ -273,7 +283,8 @@ export class State {
 
   async _allSteps() {
     const steps = [];
-    for (let marker = null; ;) {
+    for (let marker = /** @type {string?} */ (null); ;) {
+      /** @type {Api.StepList} */
       const found = await get("/sw-update-strategy/steps", { fields: FIELDS.join(","), limit: PAGE, marker });
       steps.push(...found["strategy-steps"]);
       if (!found.next) return steps;
@@ -307,6 +318,11 @@ export class State {
     this.knownMore = Boolean(page.next);
   }
 
+  /** The active strategy, for what is shown and done with one alone. */
+  get active() {
+    return /** @type {Strategy} */ (this.strategy);
+  }
+
   /** How many sites are in each state. */
   get counts() {
     return (this.countsMade ||= countStates(this.sites));
@@ -317,10 +333,13 @@ export class State {
     return Boolean(this.strategy?.holds?.some(hold => hold.scope === "phases"));
   }
 
+  /** @param {boolean} [now] */
   async _refresh(now = false) {
     if (this._refreshing || !this.isLive || !this.me) return;
     this._refreshing = true;
     try {
+      /** @param {Kid} what */
+      /** @param {keyof State["_read"]} what */
       const age = what => Date.now() - this._read[what];
       if (this.dirtyStrategy || (this.strategy?.state === "applying" && age("strategy") >= FORECAST_MS)) {
         this.dirtyStrategy = false;
@@ -349,6 +368,10 @@ export class State {
     const names = [...this.dirty].slice(0, SINGLE_READS);
     for (const name of names) this.dirty.delete(name);
     if (!this.strategy) return;
+    /**
+     * @param {string} name
+     * @returns {Promise<[Site, Step]?>}
+     */
     const read = async name => {
       const site = this.index.get(name);
       if (!site) return null;

@@ -15,24 +15,42 @@ const SLICE = 100;
 const COLOURS = ["bg", "paper", "ink", "ink-2", "ink-3", "done", "done-soft", "done-text", "run", "run-track", "fail", "hold",
   "stop", "wait", "on", "accent", "sans", "mono"];
 
+/** Before the first layout. @type {Record<string, string>} */
+const NO_COLOURS = {};
+
 export class Wall {
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.canvas = canvas;
-    this.context = canvas.getContext("2d");
+    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    /** @type {{[state in SiteState]?: HTMLCanvasElement}} */
     this.sprites = {};
+    /** @type {Site[]} */
     this.sites = [];
+    /** Places of the first site and behind the last one of each row. @type {[number, number][]} */
     this.rows = [];
+    /** @type {WallLabel[]} */
     this.labels = [];
+    this.places = new Float32Array(0);
+    this.width = this.height = this.gutter = this.columns = this.pitch = 0;
+    this.ratio = 1;
+    this.isNarrow = this.hasLetters = false;
+    /** Of the theme, by name; null before the first layout. @type {Record<string, string>?} */
+    this.colours = null;
+    this._timer = 0;
     this.active = 0;
     this.hasRing = false;
-    /** Test of sites that are not faded; null: none is. */
+    /** Test of sites that are not faded; null: none is. @type {((site: Site) => boolean)?} */
     this.match = null;
     /** The stage that is worked on; 0: none. */
     this.stage = 0;
   }
 
-  /** Place all sites in a width, in CSS pixels. */
+  /**
+   * Place all sites in a width, in CSS pixels.
+   * @param {Site[]} sites
+   * @param {number} width
+   */
   layout(sites, width) {
     const count = sites.length, isNarrow = width < 560;
     const widest = Math.min(count, WINDOW_ROW, longestStage(sites));
@@ -42,7 +60,9 @@ export class Wall {
     this.places = new Float32Array(count * 2);
     this.rows = [];
     this.labels = [];
-    let y = 2, group = null;
+    let y = 2;
+    /** @type {string?} */
+    let group = null;
     for (let from = 0; from < count;) {
       const { stage, group: first } = sites[from];
       let to = from;
@@ -59,6 +79,11 @@ export class Wall {
     this._size(Math.ceil(y + 2));
   }
 
+  /**
+   * @param {number} count
+   * @param {number} widest
+   * @param {number} room
+   */
   _measure(count, widest, room) {
     let pitch = count <= 100 ? 32 : count <= 1500 ? 16 : 10;
     if (!this.isNarrow && count > 100 && count <= 1500) {
@@ -78,6 +103,11 @@ export class Wall {
     this.hasLetters = pitch >= 13;
   }
 
+  /**
+   * @param {number} from
+   * @param {number} to
+   * @param {number} top
+   */
   _placeStage(from, to, top) {
     let y = top;
     for (let start = from; start < to; start += this.columns) {
@@ -92,6 +122,7 @@ export class Wall {
     return y;
   }
 
+  /** @param {number} height */
   _size(height) {
     this.height = height;
     this.ratio = Math.min(3, devicePixelRatio || 1);
@@ -118,6 +149,7 @@ export class Wall {
     this._drawFrom(0);
   }
 
+  /** @param {number} first */
   _drawFrom(first) {
     clearTimeout(this._timer);
     const end = performance.now() + SLICE_MS;
@@ -131,15 +163,16 @@ export class Wall {
     this._ring();
   }
 
-  /** Draw the cells of sites that changed, by their places. */
+  /** Draw the cells of sites that changed, by their places. @param {Set<number>} changed */
   patch(changed) {
     if (!this.colours) return;
     for (const i of changed) if (i < this.sites.length) this._cell(i);
     if (changed.size) this._ring();
   }
 
+  /** @param {WallLabel} label */
   _label({ stage, y, group, rows }) {
-    const { context, ratio, colours } = this, isNow = stage === this.stage, middle = (y + this.pitch / 2) * ratio;
+    const { context, ratio } = this, colours = this.colours ?? NO_COLOURS, isNow = stage === this.stage, middle = (y + this.pitch / 2) * ratio;
     if (group) {
       context.font = `500 ${11 * ratio}px ${colours.sans}`;
       context.fillStyle = colours["ink-2"];
@@ -156,6 +189,7 @@ export class Wall {
     context.fillRect((this.gutter - 6) * ratio, (y + 1) * ratio, 2 * ratio, (rows * this.pitch - 2) * ratio);
   }
 
+  /** @param {number} i */
   _cell(i) {
     const site = this.sites[i], { context, ratio } = this, side = Math.ceil(this.pitch * ratio);
     const x = Math.round(this.places[2 * i] * ratio), y = Math.round(this.places[2 * i + 1] * ratio);
@@ -165,12 +199,13 @@ export class Wall {
     context.globalAlpha = 1;
   }
 
+  /** @param {SiteState} state */
   _sprite(state) {
-    return (this.sprites[state] ||= drawn(state, this.pitch * this.ratio, this.ratio, this.colours, this.hasLetters));
+    return (this.sprites[state] ||= drawn(state, this.pitch * this.ratio, this.ratio, this.colours ?? NO_COLOURS, this.hasLetters));
   }
 
   _ring() {
-    if (!this.hasRing || !this.sites.length) return;
+    if (!this.hasRing || !this.sites.length || !this.colours) return;
     const { context, ratio, pitch, places, active } = this;
     context.strokeStyle = this.colours.accent;
     context.lineWidth = 2 * ratio;
@@ -180,7 +215,11 @@ export class Wall {
     context.stroke();
   }
 
-  /** Make a site the active one; with or without its ring. */
+  /**
+   * Make a site the active one; with or without its ring.
+   * @param {number} i
+   * @param {boolean} [hasRing]
+   */
   move(i, hasRing = true) {
     const before = this.active;
     this.active = Math.max(0, Math.min(this.sites.length - 1, i));
@@ -190,11 +229,17 @@ export class Wall {
     this._ring();
   }
 
-  /** Return the place that a key leads to; null: it is none of the wall's. */
+  /**
+   * Return the place that a key leads to; null: it is none of the wall's.
+   * @param {KeyboardEvent} event
+   * @returns {number?}
+   */
   key({ key, ctrlKey }) {
     const at = this.rows.findIndex(([from, to]) => this.active >= from && this.active < to);
     if (at < 0) return null;
     const [from, to] = this.rows[at], column = this.active - from, last = this.sites.length - 1;
+    /** @param {number} row */
+    /** @param {number} row */
     const inRow = row => {
       const [start, end] = this.rows[Math.max(0, Math.min(this.rows.length - 1, row))];
       return Math.min(end - 1, start + column);
@@ -215,6 +260,7 @@ export class Wall {
     }
   }
 
+  /** @param {number} by */
   _stageAway(by) {
     const stages = [...new Set(this.sites.map(site => site.stage))], active = this.sites[this.active];
     const at = stages.indexOf(active.stage), own = this.sites.findIndex(site => site.stage === active.stage);
@@ -225,6 +271,10 @@ export class Wall {
     return first + Math.min(size - 1, this.active - own);
   }
 
+  /**
+   * @param {(site: Site) => boolean} test
+   * @param {number} by
+   */
   _next(test, by) {
     const count = this.sites.length;
     for (let step = 1; step <= count; step++) {
@@ -234,7 +284,11 @@ export class Wall {
     return this.active;
   }
 
-  /** Return the place of the site at a point of the canvas, in CSS pixels; -1: there is none. */
+  /**
+   * Return the place of the site at a point of the canvas, in CSS pixels; -1: there is none.
+   * @param {number} x
+   * @param {number} y
+   */
   hit(x, y) {
     for (const [from, to] of this.rows) {
       const top = this.places[2 * from + 1];
@@ -246,12 +300,18 @@ export class Wall {
   }
 }
 
+/** @param {Site[]} sites */
 function longestStage(sites) {
   const sizes = new Map();
   for (const { stage } of sites) sizes.set(stage, (sizes.get(stage) || 0) + 1);
   return Math.max(1, ...sizes.values());
 }
 
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {string} text
+ * @param {number} room
+ */
 function shortened(context, text, room) {
   const letters = [...text];
   if (context.measureText(text).width <= room) return text;

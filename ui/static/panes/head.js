@@ -3,6 +3,7 @@
 import { button, glyph, h, moment, num, span, time } from "../elements.js";
 import { STATES, isOver } from "../sites.js";
 
+/** @type {Record<string, [kind: string, word: string, sign: string]>} */
 const WORDS = {
   initial: ["", "Not applied yet", "waiting"],
   applying: ["run", "Applying", "images"],
@@ -13,12 +14,14 @@ const WORDS = {
   failed: ["fail", "Ended with failures", "failed"],
   complete: ["done", "Complete", "complete"],
 };
+/** @type {SiteState[]} */
 const IN_BAR = ["complete", "skipped", "failed", "aborted", "images", "packages", "prepare", "precheck", "slot", "held", "waiting"];
+/** @type {SiteState[]} */
 const IN_LEGEND = ["complete", "skipped", "failed", "aborted", "precheck", "prepare", "packages", "images", "slot", "held", "waiting"];
 
-/** Return the head. */
+/** Return the head. @param {Page} page */
 export function head(page) {
-  const { state } = page, { strategy, counts } = state, total = state.sites.length;
+  const { state } = page, { active: strategy, counts } = state, total = state.sites.length;
   const isHeld = strategy.holds.length > 0 && strategy.state === "applying";
   const [kind, word, sign] = WORDS[isHeld ? "held" : strategy.state] || ["", strategy.state, "waiting"];
   return h("section", { class: "head", "aria-label": "Strategy" },
@@ -32,10 +35,12 @@ export function head(page) {
     h("div", { class: "figures" }, figures(state, counts, total)));
 }
 
+/** @param {Record<SiteState, number>} counts */
 const told = counts => IN_BAR.filter(key => counts[key]).map(key => `${counts[key]} ${STATES[key].word}`).join(", ");
 
+/** @param {State} state */
 function facts(state) {
-  const { strategy, past } = state, count = state.sites.length || strategy.progress.total;
+  const { active: strategy, past } = state, count = state.sites.length || strategy.progress.total;
   const parts = [h("b", null, strategy["extra-args"]["prestage-software-version"]), ` to ${num(count)} site${count === 1 ? "" : "s"}`];
   if (past?.["requested-by"]) parts.push(" · by ", h("bdi", null, past["requested-by"]));
   if (strategy["retry-of"]) parts.push(" · retry of ", h("a", { href: `#/history/${strategy["retry-of"]}` }, strategy["retry-of"]));
@@ -44,6 +49,11 @@ function facts(state) {
   return h("span", { class: "facts" }, parts);
 }
 
+/**
+ * @param {Page} page
+ * @param {SiteState} key
+ * @param {number} count
+ */
 function legend(page, key, count) {
   const { word, note } = STATES[key];
   return h("button", {
@@ -52,9 +62,14 @@ function legend(page, key, count) {
   }, glyph(key), h("b", null, num(count)), key === "slot" ? "wait for slot" : word);
 }
 
-/** Why a command of the strategy is not legal now; null: it is. */
+/**
+ * Why a command of the strategy is not legal now; null: it is.
+ * @param {Page} page
+ * @param {string} command
+ * @param {string} [kind]
+ */
 export function whyNot(page, command, kind = "change") {
-  const { strategy } = page.state;
+  const strategy = page.state.active;
   if (page.refusal) return page.refusal;
   const role = page.roleRefusal(kind);
   if (role) return role;
@@ -68,8 +83,9 @@ export function whyNot(page, command, kind = "change") {
   return `not while the strategy is ${strategy.state}`;
 }
 
+/** @param {Page} page */
 function commands(page) {
-  const { strategy, sites } = page.state, failed = strategy.progress.failed + strategy.progress.cancelled;
+  const { active: strategy, sites } = page.state, failed = strategy.progress.failed + strategy.progress.cancelled;
   const hasEnded = isOver(strategy), isNew = strategy.state === "initial";
   const isHeld = strategy.commands.includes("resume");
   const open = strategy.progress.aborted + strategy.progress["not-started"];
@@ -94,18 +110,32 @@ function commands(page) {
   return sites.length || isNew || hasEnded ? list : list.slice(0, 0);
 }
 
-// A stage whose end may be approved before it comes; the banner of a hold has its own buttons.
+/**
+ * A stage whose end may be approved before it comes; the banner of a hold has its own buttons.
+ * @param {Strategy} strategy
+ */
 function undecided({ commands: legal, holds, rollout }) {
   if (!legal.includes("approve") || holds.some(hold => hold.kind === "gate")) return null;
-  return rollout?.stages?.find(one => one.gate && !one.decision && !one["passed-at"] && one.stage != null);
+  return rollout?.stages?.find((/** @type {ShownStage} */ one) => one.gate && !one.decision && !one["passed-at"] && one.stage != null);
 }
 
-function figure(label, value, note, title = null) {
+/**
+ * @param {string} label
+ * @param {Kid} value
+ * @param {Kid} note
+ * @param {string} [title]
+ */
+function figure(label, value, note, title) {
   return h("dl", { class: "fig", title }, h("dt", null, label), h("dd", null, value, h("div", { class: "note" }, note)));
 }
 
+/**
+ * @param {State} state
+ * @param {Record<SiteState, number>} counts
+ * @param {number} total
+ */
 function figures(state, counts, total) {
-  const { strategy } = state, progress = strategy.progress;
+  const { active: strategy } = state, progress = strategy.progress;
   const ended = counts.complete + counts.skipped + counts.failed + counts.aborted;
   const part = total ? `${((ended / total) * 100).toFixed(1)} %` : "–";
   return [
@@ -118,42 +148,51 @@ function figures(state, counts, total) {
   ];
 }
 
-// Of one that has ended the API tells no pace: what counts is how fast it was as a whole.
-function pace({ strategy, past }, ended) {
+/**
+ * Of one that has ended the API tells no pace: what counts is how fast it was as a whole.
+ * @param {State} state
+ * @param {number} ended
+ */
+function pace({ active: strategy, past }, ended) {
   const hasEnded = isOver(strategy), took = past?.["duration-s"], value = hasEnded ? (took ? (ended / took) * 60 : null) : strategy.progress.pace;
   if (value == null || strategy.state === "initial") return figure("Pace", "–", hasEnded ? "not known" : "not applied yet");
   return figure("Pace", [value.toFixed(1), h("small", null, " sites/min")], hasEnded ? "from its first site to its last" : "over the last minutes");
 }
 
+/** @param {State} state */
 function stage(state) {
   const now = currentStage(state);
   if (!now) return figure("Stage", "–", "");
   const many = new Set(state.sites.map(site => site.stage)).size;
   const mine = state.sites.filter(site => site.stage === now), ended = mine.filter(site => STATES[site.state].kind === "ended").length;
-  const named = state.strategy.rollout?.stages?.find(one => one.stage === now)?.name;
+  const named = state.active.rollout?.stages?.find((/** @type {ShownStage} */ one) => one.stage === now)?.name;
   return figure("Stage", [num(now), h("small", null, ` of ${num(many)}${named ? `, ${named}` : ""}`)], `${num(ended)} of ${num(mine.length)} ended`);
 }
 
-/** Return the first stage with a site that has not ended; the last one when all have; 0 without sites. */
+/**
+ * Return the first stage with a site that has not ended; the last one when all have; 0 without sites.
+ * @param {State} state
+ */
 export function currentStage(state) {
   const open = state.sites.find(site => STATES[site.state].kind !== "ended");
   return open?.stage ?? state.sites.at(-1)?.stage ?? 0;
 }
 
+/** @param {State} state */
 function end(state) {
-  const { strategy, past } = state, { eta, "eta-missing": missing } = strategy.progress;
+  const { active: strategy, past } = state, { eta, "eta-missing": missing } = strategy.progress;
   const title = "Half of the simulated ends lie before the first time, nine of ten before the second";
   if (isOver(strategy)) {
     const took = past?.["duration-s"];
     return figure("Ended at", time(moment(past?.["finished-at"])), took == null ? "" : `after ${span(took)}`);
   }
   if (!eta) return figure("Likely done", h("span", { class: "sub" }, "unknown"), missing || (strategy.state === "initial" ? "not applied yet" : ""));
-  const early = moment(eta.p50), late = moment(eta.p90), now = Date.now() / 1000;
+  const early = moment(eta.p50) ?? 0, late = moment(eta.p90) ?? 0, now = Date.now() / 1000;
   return figure("Likely done", [time(early), h("small", null, " to "), time(late)],
     `in ${span(early - now, true)} to ${span(late - now, true)}`, title);
 }
 
-/** Return how many failures the strategy bears; null: any number. */
+/** Return how many failures the strategy bears; null: any number. @param {Strategy} strategy */
 export function allowedFailures(strategy) {
   const limit = strategy.rollout?.["max-failures"];
   if (limit == null) return null;
@@ -161,8 +200,9 @@ export function allowedFailures(strategy) {
   return Math.floor((parseFloat(limit) / 100) * strategy.progress.total);
 }
 
+/** @param {State} state */
 function budget(state) {
-  const { strategy } = state, { failed } = strategy.progress, limit = allowedFailures(strategy);
+  const { active: strategy } = state, { failed } = strategy.progress, limit = allowedFailures(strategy);
   if (limit == null) {
     const note = strategy["stop-on-failure"] ? "one stops the strategy" : "no limit";
     return figure("Failed", h("span", { class: failed ? "bad" : "" }, num(failed)), note);
@@ -172,9 +212,15 @@ function budget(state) {
     isExceeded ? "exceeded" : `${num(limit - failed)} left, then ${action}`);
 }
 
+/**
+ * @param {State} state
+ * @param {Record<SiteState, number>} counts
+ */
 function slots(state, counts) {
   if (!state.workers) return figure("Slots", "–", "");
   const alive = state.workers.filter(one => one.alive && one.roles.includes("worker"));
+  /** @param {string} key */
+  /** @param {"running" | "slots"} key */
   const sum = key => alive.reduce((all, one) => all + (one[key] || 0), 0);
   return figure("Slots", [num(sum("running")), h("small", null, ` of ${num(sum("slots"))}`)],
     alive.length ? `${num(counts.slot)} sites wait for one` : "no worker");

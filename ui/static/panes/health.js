@@ -9,7 +9,7 @@ import { hasNoWorker } from "../frame.js";
 const LOOK_MS = 5_000;
 const MOST_DRAWN_SLOTS = 64;
 
-/** Return the elements of the pane. */
+/** Return the elements of the pane. @param {Page} page */
 export function render(page) {
   const { state } = page, own = page.own("health"), workers = state.workers || [];
   return h("div", { "data-key": "health" },
@@ -18,8 +18,17 @@ export function render(page) {
     processes(state, workers), queues(own), h("div", { class: "two-col" }, parts(own), webhooks(page, own)));
 }
 
+/**
+ * @param {boolean} isGood
+ * @param {Kid} text
+ */
 const ok = (isGood, text) => h("span", { class: isGood ? "yes" : "nok" }, text);
 
+/**
+ * @param {Page} page
+ * @param {Own["health"]} own
+ * @param {Api.Worker[]} workers
+ */
 function sum(page, own, workers) {
   if (!page.state.workers) return "Loading…";
   const versions = [...new Set(workers.filter(one => one.alive).map(one => one.version))];
@@ -32,6 +41,10 @@ function sum(page, own, workers) {
 
 // -- processes -------------------------------------------------------------------------
 
+/**
+ * @param {State} state
+ * @param {Api.Worker[]} all
+ */
 function processes({ workers }, all) {
   const sorted = [...all].sort((a, b) => Number(b.alive) - Number(a.alive) || a.name.localeCompare(b.name));
   return h("section", { class: "block", "aria-labelledby": "workers-heading" }, h("h2", { id: "workers-heading" }, "Workers and other processes"),
@@ -40,16 +53,18 @@ function processes({ workers }, all) {
         columns([["Name"], ["State"], ["Host"], ["Slots"], [""], ["Does"], ["Releases"], ["Last seen", "num"]]), h("tbody", null, sorted.map(row)))));
 }
 
+/** @param {Api.Worker} one */
 function row(one) {
   const { slots, running } = one, isWorker = one.roles.includes("worker");
   return h("tr", { "data-key": one.id },
     h("td", null, name(one.name)), h("td", { class: "nowrap" }, stateOf(one)), h("td", { class: "mono" }, h("bdi", null, one.host)),
     h("td", { class: "num nowrap", "data-l": isWorker ? "slots" : null }, slots ? `${num(running || 0)} of ${num(slots)}` : "–"),
-    h("td", null, slots && slots <= MOST_DRAWN_SLOTS ? h("span", { class: "slots", "aria-hidden": "true" }, Array.from({ length: slots }, (_, i) => h("i", { class: i < running ? "on" : null }))) : null),
+    h("td", null, slots && slots <= MOST_DRAWN_SLOTS ? h("span", { class: "slots", "aria-hidden": "true" }, Array.from({ length: slots }, (_, i) => h("i", { class: i < (running || 0) ? "on" : null }))) : null),
     h("td", { class: "sub" }, one.roles.join(", ")), h("td", { class: "sub", title: (one.releases || []).join(", ") }, releases(one)),
     h("td", { class: `num${one.alive ? "" : " bad"}`, "data-l": "seen" }, `${span(one["last-seen-s"])} ago`));
 }
 
+/** @param {Api.Worker} one */
 function stateOf(one) {
   if (!one.alive) return ok(false, "lost");
   if (one["playbooks-error"]) return h("span", { class: "nok", title: one["playbooks-error"] }, "playbooks do not load");
@@ -57,6 +72,7 @@ function stateOf(one) {
   return ok(true, one.running ? "at work" : "free");
 }
 
+/** @param {Api.Worker} worker */
 function releases({ releases: all }) {
   if (!all) return "–";
   return all.length > 3 ? `${all.slice(0, 3).join(", ")} and ${num(all.length - 3)} more` : all.join(", ") || "none";
@@ -64,6 +80,7 @@ function releases({ releases: all }) {
 
 // -- parts ------------------------------------------------------------------------------
 
+/** @param {Own["health"]} own */
 function parts({ health, looked }) {
   if (!health) return h("section", { class: "block", "aria-labelledby": "parts-heading" }, h("h2", { id: "parts-heading" }, "What the service needs"), h("p", { class: "sub pad" }, "Loading…"));
   const { "dead-letters": dead } = health;
@@ -73,6 +90,7 @@ function parts({ health, looked }) {
     h("p", { class: "dim pad" }, "As one process of the API sees it, at ", time(looked, true), "."));
 }
 
+/** @param {Own["health"]} own */
 function queues({ health }) {
   if (!health) return null;
   const all = health.queues, missing = health["queues-missing"];
@@ -84,8 +102,12 @@ function queues({ health }) {
 
 // -- webhooks ---------------------------------------------------------------------------
 
+/**
+ * @param {Page} page
+ * @param {Own["health"]} own
+ */
 function webhooks(page, { health, webhooks: found }) {
-  const refused = page.roleRefusal(), all = refused ? health?.webhooks : found;
+  const refused = page.roleRefusal(), all = /** @type {Api.CountedWebhook[] | undefined} */ (refused ? health?.webhooks : found);
   return h("section", { class: "block", "aria-labelledby": "webhooks-heading" }, h("h2", { id: "webhooks-heading" }, "Webhooks"),
     !all ? h("p", { class: "sub pad" }, "Loading…") : !all.length ? h("p", { class: "sub pad" }, "There is none. A webhook tells other programs what happens.")
       : h("div", { class: "scroll" }, h("table", { class: "stack" }, columns(refused ? [["Name"], ["State"]] : [["Name"], ["State"], ["Receiver"], ["Waiting", "num"], [""]]),
@@ -93,11 +115,16 @@ function webhooks(page, { health, webhooks: found }) {
     refused && all?.length ? h("p", { class: "dim pad" }, "An address may hold a secret: admin and configurator alone see it.") : null);
 }
 
+/**
+ * @param {Page} page
+ * @param {Api.CountedWebhook} one
+ */
 function address(page, one) {
   return [h("td", { class: "mono text" }, h("bdi", null, one.url)), h("td", { class: "num", "data-l": "waiting" }, num(one["open-deliveries"])),
     h("td", { class: "num" }, button("Ping", "ping", { kind: "small", data: { name: one.name }, why: page.refusal, "aria-label": `Ping ${one.name}` }))];
 }
 
+/** @param {Api.WebhookState} one */
 function delivery(one) {
   if (!one.enabled) return ok(false, `off${one["disabled-reason"] ? `: ${one["disabled-reason"]}` : ""}`);
   return one["failing-since"] ? h("span", { class: "nok" }, "fails since ", time(moment(one["failing-since"]))) : ok(true, "delivers");
@@ -105,7 +132,7 @@ function delivery(one) {
 
 // -- what is read -----------------------------------------------------------------------
 
-/** Look now, and every few seconds while the pane is shown. */
+/** Look now, and every few seconds while the pane is shown. @param {Page} page */
 export function enter(page) {
   const own = page.own("health");
   clearInterval(own.timer);
@@ -113,6 +140,7 @@ export function enter(page) {
   void look(page);
 }
 
+/** @param {Page} page */
 async function look(page) {
   const own = page.own("health"), { state } = page;
   if (own.isLooking || !state.me || page.refusal) return;
@@ -130,15 +158,16 @@ async function look(page) {
   if (page.pane === "health") page.render();
 }
 
-/** Look again once somebody has logged in. */
+/** Look again once somebody has logged in. @param {Page} page */
 export function rendered(page) {
   const own = page.own("health");
   if (!own.looked && !own.isLooking && !own.error && page.state.isLive) void look(page);
 }
 
+/** @type {Acts} */
 export const acts = {
   async ping(page, { name: webhook }) {
-    await send("POST", `/webhooks/${encodeURIComponent(webhook)}/ping`);
+    await send("POST", `/webhooks/${encodeURIComponent(webhook || "")}/ping`);
     toast(`A ping is on its way to ${webhook}.`);
     await look(page);
   },

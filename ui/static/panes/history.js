@@ -13,58 +13,85 @@ const COMMANDS = Object.entries({
   subcloud: "add update delete prestage staged unstage", group: "create update delete", webhook: "create update delete ping redeliver",
 }).flatMap(([what, verbs]) => verbs.split(" ").map(verb => `${what}.${verb}`));
 // What narrows the audit, in the address too, and what it is when nobody has chosen.
+/** @type {Choices} */
 const CHOICES = { caller: "", type: "", since: "1" };
 const DAY_MS = 86_400_000;
+/** @type {Record<string, [sign: string, word: string]>} */
 const OUTCOMES = {
   initial: ["waiting", "not applied"], applying: ["images", "applying"], complete: ["complete", "complete"], failed: ["failed", "with failures"],
   aborted: ["aborted", "aborted"], aborting: ["aborted", "aborting"], "abort requested": ["aborted", "abort requested"],
 };
 const PARTS = [["complete", "complete"], ["skipped", "skipped"], ["failed", "failed"], ["aborted", "aborted"], ["waiting", "open"]];
 
-/** Return the elements of the pane. */
+/** Return the elements of the pane. @param {Page} page */
 export function render(page) {
   if (page.part === "audit") return audit(page);
   return page.part ? one(page) : list(page);
 }
 
+/**
+ * @param {Page} page
+ * @param {Kid} note
+ */
 function headline(page, note) {
+  /**
+   * @param {string} part
+   * @param {string} word
+   */
   const way = (part, word) => h("a", { class: "btn", href: `#/history${part && `/${part}`}`, "aria-current": page.part === part ? "page" : null }, word);
   return h("div", { class: "headline problems" }, h("h1", null, "History"),
     h("div", { class: "seg s", role: "group", "aria-label": "What is shown" }, way("", "Strategies"), way("audit", "Audit")), h("span", { class: "facts" }, note));
 }
 
+/** @param {Own["history"]} own */
 const fault = own => (own.error ? h("p", { class: "err", role: "alert", dir: "auto" }, own.error) : null);
+/**
+ * @param {Own["history"]} own
+ * @param {unknown[] | null | undefined} rows
+ */
 const more = (own, rows) => (own.next && rows ? h("p", { class: "pad" }, button("Show more", "more", { kind: "small" })) : null);
 
 // -- strategies ------------------------------------------------------------------------
 
-/** Return how many sites ended in each way, and how many have not ended. */
+/**
+ * Return how many sites ended in each way, and how many have not ended.
+ * @param {{progress: Api.Progress}} strategy
+ * @returns {Record<string, number>}
+ */
 function endsOf({ progress }) {
   const ends = { complete: progress.complete, skipped: progress.skipped, failed: progress.failed, aborted: progress.aborted + progress.cancelled };
   const ended = Object.values(ends).reduce((all, count) => all + count, 0);
   return { ...ends, waiting: Math.max(0, progress.total - ended) };
 }
 
+/** @param {{progress: Api.Progress}} strategy */
 function bar(strategy) {
   const ends = endsOf(strategy), shown = PARTS.filter(([key]) => ends[key]);
   const text = shown.map(([key, word]) => `${num(ends[key])} ${word}`).join(" · ") || "no sites";
   return [h("div", { class: "barline thin ends", "aria-hidden": "true" }, shown.map(([key]) => h("i", { class: `g-${key}`, style: { flex: String(ends[key]) } }))), h("span", { class: "small" }, text)];
 }
 
+/** @param {{state: string}} strategy */
 function outcome(strategy) {
   const [sign, word] = OUTCOMES[strategy.state] || ["waiting", strategy.state];
   return h("span", { class: "st" }, glyph(sign), word);
 }
 
+/** @param {number[]} ids */
 const links = ids => ids.map((id, i) => [i ? ", " : "", h("a", { href: `#/history/${id}` }, id)]);
 
+/** @param {Api.HistoricStrategy} strategy */
 function relations(strategy) {
   const { "retry-of": source, "retried-by": later = [] } = strategy;
   return [source ? h("span", { class: "dim" }, "retry of ", links([source])) : null, source && later.length ? h("span", { class: "dim" }, " · ") : null,
     later.length ? h("span", { class: "dim" }, "retried as ", links(later)) : null];
 }
 
-/** Return the button of a retry; nothing where there is nothing to try again. */
+/**
+ * Return the button of a retry; nothing where there is nothing to try again.
+ * @param {Page} page
+ * @param {Api.HistoricStrategy} strategy
+ */
 function retryOf(page, strategy) {
   const { failed, aborted, waiting } = endsOf(strategy), count = failed + aborted + waiting, active = page.state.strategy;
   if (!isOver(strategy) || !count || strategy["retried-by"]?.length) return null;
@@ -73,6 +100,7 @@ function retryOf(page, strategy) {
   return button(`Retry ${num(count)}…`, "retryPast", { kind: "small", icon: "retry", data: { id: strategy.id }, why, "aria-label": `Retry ${plural(count, "site")} of strategy ${strategy.id}` });
 }
 
+/** @param {Page} page */
 function list(page) {
   const own = page.own("history"), rows = own.strategies;
   const body = !rows ? h("p", { class: "sub" }, own.error ? "" : "Loading…")
@@ -83,6 +111,10 @@ function list(page) {
   return h("div", { "data-key": "history" }, headline(page, "Deleted strategies stay here for as long as the service keeps them"), fault(own), body, more(own, rows));
 }
 
+/**
+ * @param {Page} page
+ * @param {Api.HistoricStrategy} strategy
+ */
 function listed(page, strategy) {
   return h("tr", { "data-key": String(strategy.id) },
     h("td", { class: "num" }, h("a", { href: `#/history/${strategy.id}` }, strategy.id)), h("td", null, outcome(strategy)),
@@ -94,9 +126,14 @@ function listed(page, strategy) {
 
 // -- one strategy ------------------------------------------------------------------------
 
+/** @param {Page} page */
 function one(page) {
   const own = page.own("history"), found = own.past?.id === Number(page.part) ? own.past : null;
   if (!found) return h("div", { "data-key": `past${page.part}` }, headline(page, `Strategy ${page.part}`), fault(own), own.error ? h("a", { class: "btn", href: "#/history" }, "All strategies") : h("p", { class: "sub" }, "Loading…"));
+  /**
+   * @param {string} label
+   * @param {...Kid} value
+   */
   const fact = (label, ...value) => h("div", null, h("dt", null, label), h("dd", null, value));
   const isActive = page.state.strategy?.id === found.id;
   return h("div", { "data-key": `past${found.id}` },
@@ -109,6 +146,7 @@ function one(page) {
     bar(found), causes(own), steps(page, own), more(own, own.steps));
 }
 
+/** @param {Own["history"]} own */
 function causes({ problems = [] }) {
   if (!problems.length) return null;
   return h("section", { class: "block", "aria-labelledby": "causes" }, h("h2", { id: "causes" }, "Problems"), h("div", { class: "scroll" }, h("table", { class: "stack" },
@@ -117,6 +155,10 @@ function causes({ problems = [] }) {
       h("td", { class: "text", dir: "auto" }, cause.text), h("td", { class: "text sub" }, cause.advice)))))));
 }
 
+/**
+ * @param {Page} page
+ * @param {Own["history"]} own
+ */
 function steps(page, { steps: rows }) {
   if (!rows) return h("p", { class: "sub" }, "Loading…");
   return h("section", { class: "block", "aria-labelledby": "past-sites" }, h("h2", { id: "past-sites" }, "Sites"), h("div", { class: "scroll" }, h("table", { class: "stack" },
@@ -130,6 +172,7 @@ function steps(page, { steps: rows }) {
 
 // -- audit -------------------------------------------------------------------------------
 
+/** @param {Page} page */
 function audit(page) {
   const own = page.own("history"), mayRead = page.state.me?.roles.includes("admin");
   const note = "Every command that was answered, for administrators";
@@ -148,7 +191,10 @@ function audit(page) {
 
 // -- what is read ------------------------------------------------------------------------
 
-/** Where the rows of the part that is shown come from: path, parameters, key of the answer, and where they are kept. */
+/**
+ * Where the rows of the part that is shown come from: path, parameters, key of the answer, and where they are kept.
+ * @param {Page} page
+ */
 function sourceOf(page) {
   const own = page.own("history"), limit = PAGE;
   if (page.part === "audit") {
@@ -160,7 +206,7 @@ function sourceOf(page) {
   return { path: "/strategies", query: { limit }, key: "strategies", kept: "strategies" };
 }
 
-/** Read what the address names, from its beginning. */
+/** Read what the address names, from its beginning. @param {Page} page */
 export function enter(page) {
   const own = page.own("history");
   own.next = null;
@@ -170,22 +216,34 @@ export function enter(page) {
   void load(page);
 }
 
-/** Return what an address says of the audit; a number of days that is not offered is none. */
+/**
+ * Return what an address says of the audit; a number of days that is not offered is none.
+ * @param {URLSearchParams} query
+ */
 function choicesOf(query) {
   const chosen = Object.fromEntries(Object.entries(CHOICES).map(([key, usual]) => [key, query.get(key) ?? usual]));
   return { ...chosen, since: SINCE.some(([value]) => value === chosen.since) ? chosen.since : CHOICES.since };
 }
 
+/**
+ * Return a page of a list, whichever it is.
+ * @param {string} path
+ * @param {Query} query
+ * @returns {Promise<{[key: string]: any}>}
+ */
+const rowsOf = (path, query) => get(path, query);
+
+/** @param {Page} page */
 async function load(page) {
   const own = page.own("history"), { part } = page, number = (own.number = (own.number || 0) + 1), source = sourceOf(page);
   own.seen = seen(page);
   if (!page.state.me || (part === "audit" && !page.state.me.roles.includes("admin"))) return;
   try {
-    const past = part && part !== "audit" ? `/strategies/${encodeURIComponent(part)}` : null;
-    const [found, strategy, problems] = await Promise.all([get(source.path, source.query), past && get(past), past && get(`${past}/problems`)]);
+    const past = part && part !== "audit" ? /** @type {const} */ (`/strategies/${encodeURIComponent(part)}`) : null;
+    const [found, strategy, problems] = await Promise.all([rowsOf(source.path, source.query), past && get(past), past && get(`${past}/problems`)]);
     if (number !== own.number) return;
     Object.assign(own, { [source.kept]: found[source.key], next: found.next, error: "" });
-    if (past) Object.assign(own, { past: strategy, problems: problems.problems });
+    if (problems) Object.assign(own, { past: strategy, problems: problems.problems });
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     if (number !== own.number) return;
@@ -194,36 +252,50 @@ async function load(page) {
   if (page.pane === "history") page.render();
 }
 
+/** @param {Page} page */
 async function loadMore(page) {
-  const own = page.own("history"), { kept, key } = sourceOf(page), number = own.number, next = new URL(own.next, location.origin);
-  const found = await get(next.pathname.replace(/^\/v1\.0/, ""), Object.fromEntries(next.searchParams));
+  /** @type {Record<string, any>} */
+  const own = page.own("history");
+  const { kept, key } = sourceOf(page), { number } = own, next = new URL(own.next, location.origin);
+  const found = await rowsOf(next.pathname.replace(/^\/v1\.0/, ""), Object.fromEntries(next.searchParams));
   if (number !== own.number) return;
   own[kept] = [...own[kept], ...found[key]];
   own.next = found.next;
   page.render();
 }
 
+/** @param {Page} page */
 const seen = ({ state }) => `${state.me?.name} ${state.strategy?.id} ${state.strategy?.state}`;
 
-/** Read again when somebody logged in, or the strategy of now became another one or ended. */
+/** Read again when somebody logged in, or the strategy of now became another one or ended. @param {Page} page */
 export function rendered(page) {
   if (page.own("history").seen !== seen(page)) void load(page);
 }
 
-/** Follow the filter of the audit, and keep it in the address. */
+/**
+ * Follow the filter of the audit, and keep it in the address.
+ * @param {Page} page
+ * @param {HTMLInputElement} input
+ */
 export function changed(page, input) {
   const own = page.own("history");
-  own.choices = { ...CHOICES, ...own.choices, [input.dataset.field]: input.value.trim() };
+  own.choices = { ...CHOICES, ...own.choices, [input.dataset.field || ""]: input.value.trim() };
   const query = new URLSearchParams(Object.entries(own.choices).filter(([key, value]) => value !== CHOICES[key])).toString();
   window.history.replaceState(null, "", `#/history/audit${query && `?${query}`}`);
   clearTimeout(own.timer);
   own.timer = setTimeout(() => void load(page), 350);
 }
 
+/**
+ * @param {Page} page
+ * @param {{id?: string}} data
+ */
 function retryPast(page, { id }) {
   const own = page.own("history"), strategy = own.strategies?.find(row => row.id === Number(id)) || own.past;
+  if (!id || !strategy) return;
   const { failed, aborted, waiting } = endsOf(strategy), title = `Retry ${plural(failed + aborted + waiting, "site")} of strategy ${id}`;
   retryEnded(page, { id, title, what: null, which: "what failed, was aborted or never started", then: () => (location.hash = "#/overview") });
 }
 
+/** @type {Acts} */
 export const acts = { more: loadMore, retryPast };

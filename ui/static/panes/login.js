@@ -6,9 +6,13 @@ import { button, field as labelled, h, logo } from "../elements.js";
 // The code of a link, `/ui/login#CODE`; addresses of panes begin with a slash.
 const CODE = /^#[A-Za-z0-9_-]{20,200}$/;
 
-/** Return the form. */
+/** Return the form. @param {Page} page */
 export function render(page) {
   const own = page.own("login"), { error, hasUsers } = own, kind = kindOf(own), isKeystone = kind === "keystone";
+  /**
+   * @param {string} id
+   * @param {string} word
+   */
   const way = (id, word) => button(word, "loginKind", { data: { kind: id }, "aria-pressed": String(kind === id) });
   return h("div", { "data-key": `login${kind}` }, h("form", { class: "login", "data-submit": "enter" },
     h("h1", { class: "brand" }, logo(), "Prestager"),
@@ -20,8 +24,14 @@ export function render(page) {
     h("p", { class: "dim" }, "The session is kept in a cookie that scripts cannot read, for eight hours at most. Work at the sites does not need you to be logged in.")));
 }
 
+/**
+ * @param {Kid} label
+ * @param {HTMLElement} input
+ * @param {Kid} [note]
+ */
 const field = (label, input, note) => labelled("login", label, input, note);
 
+/** @param {Own["login"]} own */
 const kindOf = own => own.kind || (own.hasUsers ? "keystone" : "token");
 
 function token() {
@@ -37,14 +47,15 @@ function keystone() {
   ];
 }
 
-/** Ask how people log in here, and open the first field for typing. */
+/** Ask how people log in here, and open the first field for typing. @param {Page} page */
 export function enter(page) {
   focusFirst();
   if (page.own("login").hasUsers === undefined) void learnWays(page);
 }
 
-const focusFirst = () => queueMicrotask(() => document.querySelector(".login input")?.focus());
+const focusFirst = () => queueMicrotask(() => /** @type {HTMLElement?} */ (document.querySelector(".login input"))?.focus());
 
+/** @param {Page} page */
 async function learnWays(page) {
   try {
     page.own("login").hasUsers = (await get("/ui/session")).auth === "keystone";
@@ -56,6 +67,10 @@ async function learnWays(page) {
   focusFirst();
 }
 
+/**
+ * @param {Page} page
+ * @param {object} content
+ */
 async function begin(page, content) {
   const own = page.own("login");
   own.error = "";
@@ -76,6 +91,7 @@ async function begin(page, content) {
 /**
  * Log in by the link that opened the page, if one did, and take its code out of the address and the history at once.
  * @returns {Promise<void>}
+ * @param {Page} page
  */
 export async function redeem(page) {
   if (!location.pathname.endsWith("/login")) return;
@@ -84,6 +100,7 @@ export async function redeem(page) {
   if (code) await begin(page, { code });
 }
 
+/** @type {Acts} */
 export const acts = {
   nothing: () => {},
   loginKind(page, { kind }) {

@@ -8,17 +8,18 @@ import { currentStage, head } from "./head.js";
 import { SORTS, table } from "./table.js";
 
 const RUNNING = "precheck,prepare,packages,images";
-const canvas = h("canvas", { "aria-hidden": "true" });
+const canvas = /** @type {HTMLCanvasElement} */ (h("canvas", { "aria-hidden": "true" }));
 const option = h("div", { role: "option", id: "wall-active", "aria-selected": "true", class: "sr" });
 const tip = h("div", { class: "tip", hidden: true });
 const list = h("div", {
   class: "wall", role: "listbox", tabindex: "0", "aria-label": "Sites in stage order", "aria-activedescendant": "wall-active", id: "wall",
 }, option, canvas, tip);
 const wall = new Wall(canvas);
+/** @type {Page?} */
 let shown = null;
 let tipOf = -1;
 
-/** Return the elements of the pane. */
+/** Return the elements of the pane. @param {Page} page */
 export function render(page) {
   const { state } = page;
   if (state.connection === "loading" || (!state.strategy && !state.me)) return h("div", { "data-key": "loading" }, h("p", { class: "sub" }, "Loading…"));
@@ -32,7 +33,7 @@ export function render(page) {
   return h("div", { "data-key": `overview${page.isNarrow}` }, head(page), h("div", { class: "cols" }, page.isNarrow ? parts.reverse() : parts));
 }
 
-/** Put the wall into its place, and place its cells where width or sites changed. */
+/** Put the wall into its place, and place its cells where width or sites changed. @param {Page} page */
 export function rendered(page) {
   const place = document.getElementById("wallbox");
   if (!place) return;
@@ -48,7 +49,11 @@ export function rendered(page) {
   shown = page;
 }
 
-/** Draw the sites at some places again; null: all. */
+/**
+ * Draw the sites at some places again; null: all.
+ * @param {Page} page
+ * @param {Set<number>?} changed
+ */
 export function patch(page, changed) {
   if (!list.isConnected || page.filter.view === "table") return;
   const stage = page.state.strategy?.state === "applying" ? currentStage(page.state) : 0;
@@ -65,6 +70,7 @@ export function recolour() {
   if (wall.colours) wall.recolour();
 }
 
+/** @param {Page} page */
 function tools(page) {
   const { state, filter } = page, groups = groupsOf(state.sites);
   const isWall = filter.view !== "table";
@@ -84,11 +90,13 @@ function tools(page) {
       button("Table", "view", { icon: "table", data: { view: "table" }, "aria-pressed": String(!isWall) })));
 }
 
+/** @param {Page} page */
 function unknownProblem({ state, filter }) {
   if (!filter.problem || state.problems.some(one => one.id === filter.problem)) return null;
   return h("option", { value: filter.problem, selected: true }, `problem ${filter.problem}`);
 }
 
+/** @param {Page} page */
 function about(page) {
   const { sites } = page.state;
   const parts = isFiltered(page.filter)
@@ -101,8 +109,9 @@ function about(page) {
 const noMatch = () => h("div", { class: "empty" }, h("h2", null, "No site matches"),
   h("p", { class: "sub" }, "The filter leaves none of the sites. Text looks at names and reasons."), button("Clear filter", "clearFilter"));
 
+/** @param {Page} page */
 function problems(page) {
-  const { state } = page, { failed } = state.strategy.progress, found = state.problems, causes = found.length;
+  const { state } = page, { failed } = state.active.progress, found = state.problems, causes = found.length;
   const ended = state.sites.filter(site => STATES[site.state].kind === "ended").length;
   return h("section", { "aria-labelledby": "problems-heading" },
     h("div", { class: "sect" }, h("h2", { id: "problems-heading" }, "Problems"),
@@ -111,8 +120,12 @@ function problems(page) {
       : h("p", { class: "sub pad" }, `None. ${plural(ended, "site")} ended, and no one failed.`));
 }
 
+/**
+ * @param {Page} page
+ * @param {Api.Problem} problem
+ */
 function problemLine(page, problem) {
-  const first = hm(moment(problem.first)), last = hm(moment(problem.last));
+  const first = hm(moment(problem.first) ?? 0), last = hm(moment(problem.last) ?? 0);
   return h("li", { class: "prob" }, h("span", { class: "n" }, num(problem.count)),
     h("span", null, h("b", null, problem.class), h("span", { class: "dim" }, ` in ${phaseWord(problem.phase)}`)),
     h("span", { class: "dim" }, first === last ? last : `${first}–${last}`),
@@ -123,17 +136,22 @@ function problemLine(page, problem) {
       })));
 }
 
-/** How many times the usual duration a site has been in its phase; null: the usual one is not known. */
+/**
+ * How many times the usual duration a site has been in its phase; null: the usual one is not known.
+ * @param {Site} site
+ * @param {number} now
+ */
 const slowness = (site, now) => {
   const usual = site.step["usual-s"];
   return usual && site.since != null ? (now - site.since) / usual : null;
 };
 
+/** @param {Page} page */
 function atWork(page) {
   const now = Date.now() / 1000, most = page.isPhone ? 4 : 12;
   const busy = page.state.sites.filter(isRunning);
   busy.sort((a, b) => (slowness(b, now) ?? 0) - (slowness(a, now) ?? 0) || (a.since ?? now) - (b.since ?? now));
-  const isOver = page.state.strategy.state !== "applying";
+  const isOver = page.state.active.state !== "applying";
   return h("section", { "aria-labelledby": "work-heading" },
     h("div", { class: "sect" }, h("h2", { id: "work-heading" }, "At work"), h("span", { class: "dim" }, busy.length ? `${num(busy.length)}, slowest first` : "")),
     busy.length ? h("ul", { class: "list work" }, busy.slice(0, most).map(site => workLine(site, now)),
@@ -141,18 +159,23 @@ function atWork(page) {
       : h("p", { class: "sub pad" }, isOver ? "Nothing." : "Nothing at this moment."));
 }
 
+/**
+ * @param {Site} site
+ * @param {number} now
+ */
 function workLine(site, now) {
-  const times = slowness(site, now), { progress } = site, isSlow = times > 2;
+  const times = slowness(site, now), { progress } = site, isSlow = (times ?? 0) > 2;
   const task = [STATES[site.state].word, site.worker && ` · ${site.worker}`, site.attempt > 1 && ` · attempt ${site.attempt}`,
     progress?.task && ` · ${progress.task}`];
   return h("li", null, h("a", { href: siteAddress(site.name) }, glyph(site.state), name(site.name),
     h("span", { class: "num sub" }, site.since == null ? "" : span(now - site.since)),
     h("span", { class: "task", dir: "auto" }, task),
-    times == null ? null : h("span", { class: "el", title: `usual ${span(site.step["usual-s"])}; the mark is the usual time` },
+    times == null ? null : h("span", { class: "el", title: `usual ${span(site.step["usual-s"] ?? 0)}; the mark is the usual time` },
       isSlow ? h("b", { class: "amber" }, times > 10 ? "> 10×" : `${times.toFixed(1)}×`) : null,
       h("span", { class: `pace${isSlow ? " slow" : ""}` }, h("i", { style: { width: `${Math.min(100, times * 50)}%` } }), h("u")))));
 }
 
+/** @param {State} state */
 function nothing(state) {
   if (state.known === 0) {
     return h("div", { class: "empty", "data-key": "nosites" }, h("h1", null, "No sites yet"),
@@ -164,6 +187,11 @@ function nothing(state) {
   }
   const workers = state.workers?.filter(one => one.alive && one.roles.includes("worker")) || [];
   const slots = workers.reduce((sum, one) => sum + (one.slots || 0), 0);
+  /**
+   * @param {boolean} ok
+   * @param {string} label
+   * @param {Kid} note
+   */
   const done = (ok, label, note) => h("li", { class: ok ? "ok1" : "" }, h("b", null, label), note);
   return h("div", { class: "empty", "data-key": "nostrategy" }, h("h1", null, "No strategy yet"),
     h("p", { class: "sub" }, "A strategy brings one release onto many sites, stage by stage. Nothing starts before you apply it."),
@@ -183,6 +211,7 @@ function describe() {
   option.textContent = site ? `${site.name}, stage ${site.stage}${site.group ? `, group ${site.group}` : ""}, ${STATES[site.state].word}${site.details ? `: ${site.details}` : ""}` : "no sites";
 }
 
+/** @param {number} i */
 function showTip(i) {
   tipOf = i;
   const site = wall.sites[i];
@@ -204,6 +233,7 @@ function showTip(i) {
   tip.style.top = `${y + wall.pitch + 6}px`;
 }
 
+/** @param {MouseEvent} event */
 function under(event) {
   const { left, top } = canvas.getBoundingClientRect();
   return wall.hit(event.clientX - left, event.clientY - top);
@@ -251,7 +281,11 @@ list.addEventListener("keydown", event => {
 /** Give the focus back to the wall. */
 export const focusWall = () => list.focus({ preventScroll: true });
 
-/** Keys of the wall work from anywhere in the pane. */
+/**
+ * Keys of the wall work from anywhere in the pane.
+ * @param {Page} page
+ * @param {KeyboardEvent} event
+ */
 export function key(page, event) {
   if (page.site || page.filter.view === "table" || !["f", "F", "r"].includes(event.key) || !list.isConnected) return false;
   const to = wall.key(event);
@@ -263,23 +297,28 @@ export function key(page, event) {
   return true;
 }
 
-/** Take what was typed or chosen in the filter. */
+/**
+ * Take what was typed or chosen in the filter.
+ * @param {Page} page
+ * @param {HTMLInputElement} field
+ */
 export function changed(page, field) {
-  page.setFilter({ [field.dataset.field]: field.value });
+  page.setFilter({ [field.dataset.field || "q"]: field.value });
 }
 
+/** @type {Acts} */
 export const acts = {
   view: (page, { view }) => page.setFilter({ view }),
   clearFilter: page => page.setFilter({ q: "", group: "", problem: "", states: new Set() }),
   filterState(page, { state }) {
     const states = new Set(page.filter.states);
-    if (!states.delete(state)) states.add(state);
+    if (state && !states.delete(state)) states.add(state);
     page.setFilter({ states });
   },
   showProblem: (page, { problem }) => page.setFilter({ problem, states: new Set(), q: "", group: "", view: "wall" }),
   sort(page, { sort }) {
     const own = page.own("overview"), [key, direction] = own.sort || ["stage", "asc"];
-    own.sort = SORTS[sort] ? [sort, key === sort && direction === "asc" ? "desc" : "asc"] : own.sort;
+    own.sort = sort && SORTS[sort] ? [sort, key === sort && direction === "asc" ? "desc" : "asc"] : own.sort;
     page.render();
   },
   toPage(page, { to }) {

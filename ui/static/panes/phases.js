@@ -5,8 +5,8 @@ import { PHASES } from "../sites.js";
 
 /**
  * Return the section.
- * @param {import("../sites.js").Site} site
- * @param {Object[]?} runs attempts as the API lists them; null: not read yet
+ * @param {Site} site
+ * @param {Api.Run[]?} runs attempts as the API lists them; null: not read yet
  */
 export function phases(site, runs) {
   const now = Date.now() / 1000, all = (runs || []).map(asBar);
@@ -18,16 +18,31 @@ export function phases(site, runs) {
     h("div", { class: "phases" }, Object.keys(PHASES).map(phase => lane(site, phase, all.filter(run => run.phase === phase), scale))));
 }
 
+/**
+ * @param {Api.Run} run
+ * @returns {Bar}
+ */
 function asBar(run) {
-  return { ...run, queued: moment(run["queued-at"]), start: moment(run["started-at"]), end: moment(run["finished-at"]) };
+  return { ...run, queued: moment(run["queued-at"]) ?? 0, start: moment(run["started-at"]), end: moment(run["finished-at"]) };
 }
 
+/**
+ * @param {Site} site
+ * @param {string} phase
+ * @param {Bar[]} runs
+ * @param {Scale} scale
+ */
 function lane(site, phase, runs, scale) {
   const last = runs.at(-1), sign = signOf(site, phase, last);
   return [glyph(sign), h("span", { class: "mono" }, phase), h("span", { class: "lane" }, runs.map(run => bars(run, scale))),
     h("span", { class: "num" }, told(site, phase, last, scale.now))];
 }
 
+/**
+ * @param {Site} site
+ * @param {string} phase
+ * @param {Bar | undefined} last
+ */
 function signOf(site, phase, last) {
   if (!last) return phaseIsPassed(site, phase) ? "complete" : site.step.state === phase ? site.state : "waiting";
   if (last.end == null && last.start == null) return site.state === "held" ? "held" : "slot";
@@ -35,16 +50,33 @@ function signOf(site, phase, last) {
   return outcomeSign(last.outcome);
 }
 
-const outcomeSign = outcome => ({ failed: "failed", lost: "held", cancelled: "aborted", aborted: "aborted", drained: "held" })[outcome] || "complete";
+/**
+ * @param {string?} outcome
+ * @returns {string}
+ */
+const outcomeSign = outcome => /** @type {Record<string, string>} */ ({ failed: "failed", lost: "held", cancelled: "aborted", aborted: "aborted", drained: "held" })[outcome || ""] || "complete";
 
-// Phases before the one that a site is in are behind it.
+/**
+ * Phases before the one that a site is in are behind it.
+ * @param {Site} site
+ * @param {string} phase
+ */
 function phaseIsPassed(site, phase) {
   const order = Object.keys(PHASES), at = order.indexOf(site.step.state);
   return site.state === "complete" || (at > 0 && order.indexOf(phase) < at);
 }
 
+/**
+ * @param {Bar} run
+ * @param {Scale} scale
+ */
 function bars(run, { begin, length, now }) {
+  /** @param {number} moment */
   const at = moment => Math.max(0, Math.min(1, (moment - begin) / length)) * 100;
+  /**
+   * @param {number} from
+   * @param {number} to
+   */
   const place = (from, to) => ({ left: `${at(from)}%`, width: `${at(to) - at(from)}%` });
   const waited = (run.start ?? (run.end == null ? now : run.end)) - run.queued > 0.5;
   const sign = run.end == null ? PHASES[run.phase] : outcomeSign(run.outcome);
@@ -57,6 +89,12 @@ function bars(run, { begin, length, now }) {
   ];
 }
 
+/**
+ * @param {Site} site
+ * @param {string} phase
+ * @param {Bar | undefined} last
+ * @param {number} now
+ */
 function told(site, phase, last, now) {
   if (!last) return phase === "prestaging-packages" && site.step["proved-by"] ? "passed: proved" : "–";
   if (last.shared && last.end != null && last.end <= (site.startedAt ?? 0)) return "made already";

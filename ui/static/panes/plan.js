@@ -11,13 +11,14 @@ const PAUSE_MS = 350;
 const MOST_STAGES = 12;
 const MOST_NAMES = 3;
 
+/** @param {Page} page */
 const ownOf = page => {
   const own = page.own("plan");
   own.form ||= { ...EMPTY };
   return own;
 };
 
-/** Return the elements of the pane. */
+/** Return the elements of the pane. @param {Page} page */
 export function render(page) {
   const own = ownOf(page);
   return h("div", { "data-key": "plan" },
@@ -28,17 +29,43 @@ export function render(page) {
 
 // -- form -------------------------------------------------------------------------------
 
+/**
+ * @param {Kid} label
+ * @param {HTMLElement} input
+ * @param {Kid} [note]
+ */
 const field = (label, input, note) => labelled("plan", label, input, note);
 
+/**
+ * @param {Page} page
+ * @param {Own["plan"]} own
+ */
 function formOf(page, { form, groups = [], releases = [] }) {
+  /**
+   * @param {keyof PlanForm} key
+   * @param {Props} [more]
+   */
   const text = (key, more = {}) => h("input", { type: "text", "data-field": key, value: form[key], autocomplete: "off", autocapitalize: "none", spellcheck: "false", ...more });
+  /**
+   * @param {keyof PlanForm} key
+   * @param {[value: string, label: string][]} options
+   */
   const menu = (key, options) => h("select", { "data-field": key }, options.map(([value, label]) => h("option", { value, selected: form[key] === value }, label)));
+  /**
+   * @param {keyof PlanForm} key
+   * @param {Kid} label
+   * @param {Kid} [note]
+   */
   const tick = (key, label, note) => h("label", { class: "check" }, h("input", { type: "checkbox", "data-field": key, checked: form[key] }), h("span", null, label, note ? h("small", { class: "dim" }, ` ${note}`) : null));
+  /**
+   * @param {string} key
+   * @param {Kid} label
+   */
   const password = (key, label) => field(label, h("input", { type: "password", name: key, autocomplete: "new-password", "aria-describedby": "password-note create-error" }));
   return h("form", { id: "planform", "data-submit": "create" },
     h("fieldset", null, h("legend", null, "What and where"),
       h("div", { class: "two" },
-        field("Release", menu("release", [["", "The controller's own"], ...releases.map(one => [one.release, one["has-feed"] ? one.release : `${one.release} (no package feed)`])])),
+        field("Release", menu("release", [["", "The controller's own"], ...releases.map(one => /** @type {[string, string]} */ ([one.release, one["has-feed"] ? one.release : `${one.release} (no package feed)`]))])),
         field("For", menu("purpose", [["install", "an install"], ["deploy", "a software deploy"]]))),
       field("Sites", menu("target", [["fleet", "Whole fleet"], ["group", "One group"], ["selector", "By labels"], ["names", "By names"]])),
       target(form, groups, text),
@@ -58,6 +85,11 @@ function formOf(page, { form, groups = [], releases = [] }) {
       h("small", { class: "dim", id: "password-note" }, "Sealed at once, opened only for a run, wiped when the strategy ends.")));
 }
 
+/**
+ * @param {PlanForm} form
+ * @param {Api.CountedGroup[]} groups
+ * @param {FormText} text
+ */
 function target(form, groups, text) {
   if (form.target === "group") {
     return field("Group", h("select", { "data-field": "group" }, h("option", { value: "" }, "Choose one"),
@@ -68,6 +100,12 @@ function target(form, groups, text) {
   return null;
 }
 
+/**
+ * @param {PlanForm} form
+ * @param {FormText} text
+ * @param {FormMenu} menu
+ * @param {(key: keyof PlanForm, label: Kid) => HTMLElement} tick
+ */
 function windowFields(form, text, menu, tick) {
   return [
     field("Order", menu("order", [["by-id", "As the inventory has them"], ["longest-first", "Those that take longest first"]])),
@@ -77,6 +115,7 @@ function windowFields(form, text, menu, tick) {
   ];
 }
 
+/** @param {Api.Worker[]?} workers */
 function slotsNote(workers) {
   const slots = (workers || []).filter(one => one.alive).reduce((all, one) => all + (one.slots || 0), 0);
   return slots ? `${num(slots)} slots are there` : null;
@@ -84,6 +123,10 @@ function slotsNote(workers) {
 
 // -- preview ----------------------------------------------------------------------------
 
+/**
+ * @param {Page} page
+ * @param {Own["plan"]} own
+ */
 function preview(page, own) {
   const { found, fault, form } = own, missing = missingIn(form);
   if (missing) return [h("p", { class: "answer" }, "–"), h("p", { class: "sub" }, missing)];
@@ -102,28 +145,41 @@ function preview(page, own) {
   ];
 }
 
-/** Return how long it is likely to take, in words. */
+/** Return how long it is likely to take, in words. @param {Api.StrategyPreview} found */
 function duration({ expected, "expected-missing": missing, rollout }) {
   if (!expected) return `How long it takes is not known: ${missing}`;
-  const waits = rollout.stages?.some(one => one.gate) ? ", and as long as approvals take" : "";
+  const waits = rollout.stages?.some((/** @type {ShownStage} */ one) => one.gate) ? ", and as long as approvals take" : "";
   const [likely, late] = [expected["p50-s"], expected["p90-s"]].map(seconds => span(seconds));
   return ["Likely to take ", h("b", null, likely), `${late === likely ? "" : ` to ${late}`} once it is applied${waits}`];
 }
 
+/**
+ * @param {string} word
+ * @param {Kid} note
+ */
 const heading = (word, note) => h("h2", { class: "sect" }, word, h("span", { class: "dim light" }, note));
+/**
+ * @param {string} kind
+ * @param {string} text
+ */
 const warning = (kind, text) => h("li", { class: kind }, icon("warn"), h("span", { dir: "auto" }, text));
 
-/** Offer to make room, where a strategy that has ended keeps another one from being created. */
+/**
+ * Offer to make room, where a strategy that has ended keeps another one from being created.
+ * @param {Page} page
+ * @param {string[]} refusals
+ */
 function room(page, refusals) {
   const { strategy } = page.state;
   if (!refusals.length || !strategy?.commands.includes("delete")) return null;
   return h("p", null, button(`Delete strategy ${strategy.id}…`, "remove", { kind: "small", icon: "cancel", why: page.refusal || page.roleRefusal() }));
 }
 
+/** @param {Api.StrategyPreview} found */
 function stages({ stages: all, rollout }) {
   const most = Math.max(1, ...all.map(stage => stage.count));
   return h("div", { class: "stg" }, all.slice(0, MOST_STAGES).map(stage => {
-    const rule = rollout.stages?.find(one => one.name === stage.name), waits = [];
+    const rule = rollout.stages?.find((/** @type {ShownStage} */ one) => one.name === stage.name), waits = [];
     if (rule?.["soak-s"]) waits.push(`waits ${num(rule["soak-s"] / 60)} min`);
     if (rule?.gate) waits.push("somebody approves");
     return [h("span", { class: "num dim" }, stage.stage), h("bdi", null, stage.name),
@@ -133,8 +189,10 @@ function stages({ stages: all, rollout }) {
   }), all.length > MOST_STAGES ? [h("span"), h("span", { class: "dim rest" }, `and ${num(all.length - MOST_STAGES)} more`)] : null);
 }
 
+/** @param {Api.Excluded[]} excluded */
 function leftOut(excluded) {
   if (!excluded.length) return h("p", { class: "sub pad" }, "Nobody.");
+  /** @type {Map<string, string[]>} */
   const reasons = new Map();
   for (const { name: site, reason } of excluded) {
     // The sentence names the site, which would make each of them another one.
@@ -148,6 +206,11 @@ function leftOut(excluded) {
   return h("table", { class: "reasons" }, h("tbody", null, rows));
 }
 
+/**
+ * @param {Page} page
+ * @param {Own["plan"]} own
+ * @param {string?} refused
+ */
 function creation(page, own, refused) {
   const { found, isCreating, error } = own, why = page.refusal || page.roleRefusal() || refused || (own.isAsking ? "the preview is on its way" : null);
   return h("div", { class: "row wrap creation" },
@@ -159,7 +222,7 @@ function creation(page, own, refused) {
 
 // -- what is read and sent ---------------------------------------------------------------
 
-/** Ask for groups and releases, and for the preview of now. */
+/** Ask for groups and releases, and for the preview of now. @param {Page} page */
 export function enter(page) {
   const own = ownOf(page);
   own.error = "";
@@ -167,8 +230,13 @@ export function enter(page) {
   void ask(page, own);
 }
 
+/** @param {Page} page */
 const known = ({ state }) => `${state.me?.name} ${state.strategy?.id} ${state.strategy?.state}`;
 
+/**
+ * @param {Page} page
+ * @param {Own["plan"]} own
+ */
 async function readChoices(page, own) {
   if (!page.state.me) return;
   try {
@@ -181,6 +249,10 @@ async function readChoices(page, own) {
   page.render();
 }
 
+/**
+ * @param {Page} page
+ * @param {Own["plan"]} own
+ */
 async function ask(page, own) {
   own.asked = known(page);
   if (!page.state.me) return;
@@ -200,10 +272,14 @@ async function ask(page, own) {
   if (page.pane === "plan") page.render();
 }
 
-/** Follow the form; passwords are not kept. */
+/**
+ * Follow the form; passwords are not kept.
+ * @param {Page} page
+ * @param {HTMLInputElement} input
+ */
 export function changed(page, input) {
-  const own = ownOf(page), key = input.dataset.field;
-  own.form[key] = input.type === "checkbox" ? input.checked : input.value;
+  const own = ownOf(page);
+  /** @type {Record<string, any>} */ (own.form)[input.dataset.field || ""] = input.type === "checkbox" ? input.checked : input.value;
   own.error = "";
   own.isAsking = true;
   clearTimeout(own.timer);
@@ -211,7 +287,10 @@ export function changed(page, input) {
   page.render();
 }
 
-/** Ask anew where somebody logged in, or the strategy of now has changed, for it decides what is refused. */
+/**
+ * Ask anew where somebody logged in, or the strategy of now has changed, for it decides what is refused.
+ * @param {Page} page
+ */
 export function rendered(page) {
   const own = ownOf(page);
   if (own.asked === known(page)) return;
@@ -219,8 +298,16 @@ export function rendered(page) {
   void ask(page, own);
 }
 
+/**
+ * @param {Page} page
+ * @param {HTMLFormElement & Record<string, HTMLInputElement>} form
+ */
 async function create(page, form) {
   const own = ownOf(page), { password, again } = form;
+  /**
+   * @param {string} text
+   * @param {HTMLInputElement} [input]
+   */
   const tell = (text, input) => {
     own.error = text;
     page.render();
@@ -250,4 +337,5 @@ async function create(page, form) {
   }
 }
 
+/** @type {Acts} */
 export const acts = { create: (page, data, form) => create(page, form) };

@@ -8,7 +8,7 @@ import { copyText, toast } from "../dialogs.js";
 const BINS = 48;
 const MOST_NAMES = 18;
 
-/** Return the elements of the pane. */
+/** Return the elements of the pane. @param {Page} page */
 export function render(page) {
   const { strategy, sites, problems, otherProblems } = page.state;
   if (!strategy || !problems.length) return none(page);
@@ -22,6 +22,7 @@ export function render(page) {
     h("p", { class: "dim pad" }, "Retried sites leave this list when they start. Names, addresses, numbers and times are left out when causes are compared."));
 }
 
+/** @param {Page} page */
 function none({ state }) {
   const { strategy, sites } = state, ended = sites.filter(site => STATES[site.state].kind === "ended").length;
   const text = strategy ? `${plural(ended, "site")} of ${num(sites.length)} have ended, and no one failed. Failures come here at once, those with the same cause together.`
@@ -30,8 +31,17 @@ function none({ state }) {
     h("div", { class: "empty" }, glyph("complete", 32), h("h2", null, "No problems"), h("p", { class: "sub" }, text), h("a", { class: "btn", href: "#/overview" }, "Back to the overview")));
 }
 
+/**
+ * @param {State} state
+ * @param {Api.Problem} problem
+ */
 const sitesOf = (state, problem) => state.sites.filter(site => site.problem === problem.id);
 
+/**
+ * @param {Page} page
+ * @param {Api.Problem} problem
+ * @param {number} i
+ */
 function one(page, problem, i) {
   const { state } = page, mine = sitesOf(state, problem), first = moment(problem.first), last = moment(problem.last);
   return h("details", { class: "pbig", "data-key": problem.id, open: i === 0 },
@@ -46,6 +56,10 @@ function one(page, problem, i) {
       h("div", { class: "stack12" }, newest(problem), names(problem, mine))));
 }
 
+/**
+ * @param {Page} page
+ * @param {Api.Problem} problem
+ */
 function commandsOf(page, problem) {
   const label = `Retry ${problem.count > 1 ? `these ${num(problem.count)}` : "it"}…`;
   return h("div", { class: "row wrap" },
@@ -54,10 +68,14 @@ function commandsOf(page, problem) {
     button("Copy names", "copyNames", { icon: "copy", data: { problem: problem.id } }));
 }
 
-/** Draw how many sites ended so over the time of the strategy. */
+/**
+ * Draw how many sites ended so over the time of the strategy.
+ * @param {State} state
+ * @param {Site[]} mine
+ */
 function course(state, mine) {
   const ends = mine.map(site => site.endedAt).filter(at => at != null);
-  const from = moment(state.strategy.progress["started-at"]) ?? Math.min(...ends), to = Math.max(Date.now() / 1000, from + 1);
+  const from = moment(state.active.progress["started-at"]) ?? Math.min(...ends), to = Math.max(Date.now() / 1000, from + 1);
   if (!ends.length) return null;
   const bins = new Array(BINS).fill(0);
   for (const at of ends) bins[Math.max(0, Math.min(BINS - 1, Math.floor(((at - from) / (to - from)) * BINS)))]++;
@@ -66,7 +84,12 @@ function course(state, mine) {
     bins.map((count, i) => (count ? s("rect", { x: i * 3, width: 2, y: 27 - (25 * count) / most, height: (25 * count) / most }) : null)));
 }
 
+/**
+ * @param {State} state
+ * @param {Site[]} mine
+ */
 function where(state, mine) {
+  /** @param {string} group */
   const count = group => mine.filter(site => site.group === group).length;
   const groups = groupsOf(mine).sort((a, b) => count(b) - count(a));
   if (!groups.length) return null;
@@ -78,10 +101,15 @@ function where(state, mine) {
   return h("div", null, h("h2", null, "Where"), h("div", { class: "gbar" }, lines));
 }
 
+/** @param {Api.Problem} problem */
 function newest({ sample }) {
   return h("div", null, h("h2", null, "Newest: ", h("a", { href: siteAddress(sample.cloud) }, name(sample.cloud))), h("pre", { class: "sample", dir: "auto", tabindex: "0" }, sample.details));
 }
 
+/**
+ * @param {Api.Problem} problem
+ * @param {Site[]} mine
+ */
 function names(problem, mine) {
   const all = mine.length ? mine.map(site => site.name) : problem.clouds;
   const more = problem.count - Math.min(all.length, MOST_NAMES);
@@ -89,6 +117,7 @@ function names(problem, mine) {
     more > 0 ? h("a", { href: `#/overview?problem=${encodeURIComponent(problem.id)}&view=table` }, `${num(more)} more`) : null));
 }
 
+/** @type {Acts} */
 export const acts = {
   async copyNames(page, { problem }) {
     const mine = page.state.sites.filter(site => site.problem === problem).map(site => site.name);

@@ -13,7 +13,7 @@ import { focusWall } from "./overview.js";
 const EXPLAIN_MS = 5_000;
 const log = new LogView();
 
-/** Begin with another site. */
+/** Begin with another site. @param {Page} page */
 export function enter(page) {
   const own = page.own("site");
   Object.assign(own, { name: page.site, explanation: "", subcloud: null, runs: null, run: "", readFor: "", error: "" });
@@ -23,20 +23,25 @@ export function enter(page) {
   openLog(page, wanted, "");
 }
 
-// The log of one run, or of all phases.
+/**
+ * The log of one run, or of all phases.
+ * @param {Page} page
+ * @param {string} wanted
+ * @param {string} run
+ */
 function openLog(page, wanted, run) {
   page.own("site").run = run;
   const path = run ? `/runs/${run}/log` : `/sw-update-strategy/steps/${encodeURIComponent(wanted)}/log`;
   log.open(path, () => page.state.index.get(wanted)?.startedAt != null);
 }
 
-/** End with the site that was shown. */
+/** End with the site that was shown. @param {Page} page */
 export function leave(page) {
   page.own("site").name = "";
   log.close();
 }
 
-/** Return the sheet. */
+/** Return the sheet. @param {Page} page */
 export function render(page) {
   const site = page.state.index.get(page.site), own = page.own("site");
   if (!site) return unknown(page);
@@ -52,8 +57,14 @@ export function render(page) {
     h("div", { class: "body" }, facts(page, site, own), phases(site, own.runs), logSection(site, own)));
 }
 
+/**
+ * @param {string} sign
+ * @param {string} act
+ * @param {string} label
+ */
 const small = (sign, act, label) => button("", act, { icon: sign, kind: "ghost icononly small", "aria-label": label, title: label });
 
+/** @param {Page} page */
 function unknown(page) {
   const isLoading = !page.state.strategy && page.state.connection === "loading";
   const text = isLoading ? "Loading…" : ["The active strategy has no site ", name(page.site), "."];
@@ -62,6 +73,11 @@ function unknown(page) {
     h("div", { class: "body" }, h("p", null, text)));
 }
 
+/**
+ * @param {Page} page
+ * @param {Site} site
+ * @param {Own["site"]} own
+ */
 function why(page, site, own) {
   const kind = site.state === "failed" ? "failed" : site.state === "held" ? "held" : isRunning(site) ? "run" : "";
   const hasReason = site.details && ["failed", "aborted", "skipped"].includes(site.state);
@@ -70,7 +86,12 @@ function why(page, site, own) {
     h("p", null, h("b", { class: `t-${site.state}` }, `${STATES[site.state].word}${since}. `), explained(page, site, own)));
 }
 
-// The explanation of a failure repeats its details, which stand above.
+/**
+ * The explanation of a failure repeats its details, which stand above.
+ * @param {Page} page
+ * @param {Site} site
+ * @param {Own["site"]} own
+ */
 function explained({ state }, site, own) {
   const isRepeat = site.details && own.explanation.includes(site.details);
   if (!isRepeat || site.state !== "failed") return h("bdi", null, isRepeat ? "" : own.explanation || own.error);
@@ -78,7 +99,14 @@ function explained({ state }, site, own) {
   return [others ? `${num(others)} other${others === 1 ? " has" : "s have"} the same cause. ` : "No other site has this cause. ", cause?.advice || ""];
 }
 
-/** Why a command of the site is not legal now; null: it is. */
+/**
+ * Why a command of the site is not legal now; null: it is.
+ * @param {Page} page
+ * @param {Site} site
+ * @param {string} command
+ * @param {string?} otherwise
+ * @param {string} [kind]
+ */
 function whyNot(page, site, command, otherwise, kind = "change") {
   if (page.refusal) return page.refusal;
   const role = page.roleRefusal(kind);
@@ -88,8 +116,12 @@ function whyNot(page, site, command, otherwise, kind = "change") {
   return otherwise;
 }
 
+/**
+ * @param {Page} page
+ * @param {Site} site
+ */
 function commands(page, site) {
-  const { strategy } = page.state, hasEnded = STATES[site.state].kind === "ended", data = { site: site.name };
+  const strategy = page.state.active, hasEnded = STATES[site.state].kind === "ended", data = { site: site.name };
   const canRetry = site.state === "failed" || site.state === "aborted", isHeld = Boolean(site.step.held);
   const isMoving = ["applying", "initial"].includes(strategy.state);
   const retryWhy = page.refusal || page.roleRefusal() || (canRetry ? null : hasEnded ? "only failed and stopped sites can be tried again" : "it has not ended");
@@ -105,8 +137,17 @@ function commands(page, site) {
   return list;
 }
 
+/**
+ * @param {Page} page
+ * @param {Site} site
+ * @param {Own["site"]} own
+ */
 function facts(page, site, own) {
-  const { strategy } = page.state, one = own.subcloud, stages = new Set(page.state.sites.map(other => other.stage)).size;
+  const strategy = page.state.active, one = own.subcloud, stages = new Set(page.state.sites.map(other => other.stage)).size;
+  /**
+   * @param {string} label
+   * @param {Kid} value
+   */
   const fact = (label, value) => h("div", null, h("dt", null, label), h("dd", null, value));
   const took = site.startedAt == null ? "–" : span((site.endedAt ?? Date.now() / 1000) - site.startedAt), usual = site.step["usual-s"];
   const release = strategy["extra-args"]["prestage-software-version"];
@@ -121,6 +162,10 @@ function facts(page, site, own) {
     fact("Worker", site.worker ? h("bdi", null, site.worker) : "–"));
 }
 
+/**
+ * @param {Site} site
+ * @param {Own["site"]} own
+ */
 function logSection(site, own) {
   const isFailed = site.state === "failed", hasEnded = STATES[site.state].kind === "ended";
   return h("section", { class: "log", "aria-label": "Log" },
@@ -133,6 +178,7 @@ function logSection(site, own) {
     h("div", { class: "logplace", id: "logplace", "data-keep": "" }));
 }
 
+/** @param {Own["site"]} own */
 function runMenu({ runs, run }) {
   const printed = (runs || []).filter(one => one.log);
   if (!printed.length) return null;
@@ -141,14 +187,14 @@ function runMenu({ runs, run }) {
       `${phaseWord(one.phase)}, attempt ${one.attempt}${one.outcome ? `, ${one.outcome}` : ""}`)));
 }
 
-/** Put the lines of the log into their place, and read what changed. */
+/** Put the lines of the log into their place, and read what changed. @param {Page} page */
 export function rendered(page) {
   const own = page.own("site"), place = document.getElementById("logplace");
   own.isShown = true;
   if (place && log.element.parentNode !== place) place.replaceChildren(log.element);
   log.show();
   const site = page.state.index.get(page.site);
-  const age = isRunning(site || { state: "waiting" }) || site?.state === "slot" ? Math.floor(Date.now() / EXPLAIN_MS) : 0;
+  const age = (site && (isRunning(site) || site.state === "slot")) ? Math.floor(Date.now() / EXPLAIN_MS) : 0;
   const version = site ? `${site.state}/${site.attempt}/${site.step["phase-started-at"]}/${Boolean(site.step.held)}/${age}` : "";
   if (site && page.state.isLive && own.readFor !== version) {
     own.readFor = version;
@@ -156,12 +202,23 @@ export function rendered(page) {
   }
 }
 
+/**
+ * @param {Page} page
+ * @param {Own["site"]} own
+ * @param {Site} site
+ */
 async function read(page, own, { name: wanted, step: { id } }) {
-  const path = `/sw-update-strategy/steps/${encodeURIComponent(wanted)}`;
+  const path = /** @type {const} */ (`/sw-update-strategy/steps/${encodeURIComponent(wanted)}`);
+  /**
+   * @template {keyof Own["site"]} K
+   * @param {K} key
+   * @param {Own["site"][K]} value
+   */
   const set = (key, value) => {
     if (own.name === wanted) own[key] = value;
   };
-  const quietly = promise => promise.catch(error => {
+  /** @param {Promise<void>} promise */
+  const quietly = promise => promise.catch((/** @type {unknown} */ error) => {
     if (!(error instanceof ApiError)) throw error;
     set("error", error.status === 404 ? "" : error.message);
   });
@@ -173,18 +230,27 @@ async function read(page, own, { name: wanted, step: { id } }) {
   page.render();
 }
 
+/**
+ * @param {Page} page
+ * @param {number} by
+ */
 function step(page, by) {
   const order = page.matches, at = order.findIndex(site => site.name === page.site);
   const next = order[Math.max(0, Math.min(order.length - 1, (at < 0 ? 0 : at) + by))];
   if (next) location.hash = siteAddress(next.name);
 }
 
-/** Search the log for what was typed, or show the chosen part of it. */
+/**
+ * Search the log for what was typed, or show the chosen part of it.
+ * @param {Page} page
+ * @param {HTMLInputElement} field
+ */
 export function changed(page, field) {
   if (field.dataset.field === "log") log.search(field.value);
   else if (field.dataset.field === "run") openLog(page, page.site, field.value);
 }
 
+/** @type {Acts} */
 export const acts = {
   close(page) {
     if (!page.site) return;

@@ -6,9 +6,10 @@ import { siteAddress } from "../routes.js";
 
 const PER_PAGE = 50;
 
+/** @param {Site} site */
 const took = site => (site.startedAt == null ? -1 : (site.endedAt ?? Date.now() / 1000) - site.startedAt);
 
-/** Values by which each column is sorted. */
+/** Values by which each column is sorted. @type {Record<string, (site: Site) => string | number>} */
 export const SORTS = {
   name: site => site.name,
   state: site => ORDER.indexOf(site.state),
@@ -18,19 +19,24 @@ export const SORTS = {
   took,
 };
 
-/** Return the sites that the filter leaves, as they are sorted. */
+/** Return the sites that the filter leaves, as they are sorted. @param {Page} page */
 export function sorted(page) {
   const [key, direction] = page.own("overview").sort || ["stage", "asc"], value = SORTS[key], sign = direction === "desc" ? -1 : 1;
   // Each value once, for a sort compares it a dozen times.
-  const valued = page.matches.map(site => [value(site), site]);
+  const valued = page.matches.map(site => /** @type {[string | number, Site]} */ ([value(site), site]));
   valued.sort(([x, a], [y, b]) => (x < y ? -1 : x > y ? 1 : a.i - b.i) * sign);
   return valued.map(([, site]) => site);
 }
 
-/** Return the table, a page of it. */
+/** Return the table, a page of it. @param {Page} page */
 export function table(page) {
   const own = page.own("overview"), rows = sorted(page), pages = Math.max(1, Math.ceil(rows.length / PER_PAGE));
   const at = Math.min(own.page || 0, pages - 1), [key, direction] = own.sort || ["stage", "asc"];
+  /**
+   * @param {string} column
+   * @param {string} label
+   * @param {string} [cls]
+   */
   const heading = (column, label, cls) => h("th", {
     scope: "col", class: cls, "aria-sort": key === column ? (direction === "desc" ? "descending" : "ascending") : null,
   }, h("button", { type: "button", class: "link", "data-act": "sort", "data-sort": column }, label, key === column ? (direction === "desc" ? " ↓" : " ↑") : ""));
@@ -46,6 +52,7 @@ export function table(page) {
       button("On", "toPage", { kind: "small", data: { to: at + 1 }, why: at < pages - 1 ? null : "this is the last page" })));
 }
 
+/** @param {Site} site */
 function row(site) {
   const held = site.step.held;
   const where = site.details || held?.reason || (site.worker ? `${site.worker}${site.attempt > 1 ? `, attempt ${site.attempt}` : ""}` : "");
