@@ -109,6 +109,8 @@ def test_a_lost_answer(shell: OperatorShell, service: ServiceProcess) -> None:
     assert applied.returncode == 0, err
     assert "Trying again" in err
     assert applied_count(service) == before + 1
+    # Only one that has ended can be made history.
+    assert shell.strategy("watch").code == 0
 
 
 def applied_count(service: ServiceProcess) -> int:
