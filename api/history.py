@@ -126,7 +126,7 @@ def _with_counts(connection: Connection, rows: list[Row]) -> list[HistoricStrate
         past_strategy_resource(
             {**row, "retried_by": retries.get(row["id"], [])},
             states.get(row["id"], {}),
-            progress_resource(progress[row["id"]], blocking_sites(connection, row), expected[row["id"]]),
+            progress_resource(progress[row["id"]], blocking_sites(connection, row), expected[row["id"]], "zoned"),
             progress[row["id"]],
             [hold for hold in held if hold["strategy_id"] == row["id"]],
         )

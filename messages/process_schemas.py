@@ -10,7 +10,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from messages.commands import CommandType, ShellAction, WorkerAction
-from messages.schemas import Count, Moment, ZonedMoment
+from messages.schemas import Count, ZonedMoment
 
 
 class KnownCaller(TypedDict):
@@ -40,7 +40,7 @@ WebhookState = TypedDict(
         "name": str,
         "enabled": bool,
         "disabled-reason": str | None,
-        "failing-since": Annotated[Moment | None, Field(description="Since when every try has failed.")],
+        "failing-since": Annotated[ZonedMoment | None, Field(description="Since when every try has failed.")],
     },
 )
 Health = TypedDict(
@@ -118,7 +118,7 @@ AuditEntry = TypedDict(
     "AuditEntry",
     {
         "id": int,
-        "at": Moment,
+        "at": ZonedMoment,
         "caller": str,
         "origin": Annotated[str | None, Field(description="Address that the API was called from; null by AMQP.")],
         "user-id": Annotated[

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 from messages.process_schemas import AuditEntry, KnownCaller, Release, WebhookState, Worker
-from messages.serializers import Row, moment, zoned_moment
+from messages.serializers import Row, zoned_moment
 from messages.webhook_schemas import Delivery, Webhook
 
 
@@ -14,7 +13,7 @@ def audit_resource(row: Row) -> AuditEntry:
     """Return one entry of the audit."""
     return {
         "id": row["id"],
-        "at": moment(row["at"], "read"),
+        "at": zoned_moment(row["at"]),
         "caller": row["caller"],
         "origin": row["origin"] or None,
         "user-id": row["user_id"],
@@ -35,12 +34,12 @@ def webhook_resource(row: Row) -> Webhook:
         "types": row["types"],
         "subcloud": row["subcloud"],
         "enabled": bool(row["enabled"]),
-        "disabled-at": moment(row["disabled_at"], "read"),
+        "disabled-at": zoned_moment(row["disabled_at"]),
         "disabled-reason": row["disabled_reason"] or None,
-        "failing-since": _clock_moment(row["failing_since"]),
-        "old-secret-until": _clock_moment(row["old_until"]),
-        "created-at": moment(row["created_at"], "read"),
-        "updated-at": moment(row["updated_at"], "read"),
+        "failing-since": zoned_moment(row["failing_since"]),
+        "old-secret-until": zoned_moment(row["old_until"]),
+        "created-at": zoned_moment(row["created_at"]),
+        "updated-at": zoned_moment(row["updated_at"]),
     }
 
 
@@ -55,18 +54,14 @@ def delivery_resource(row: Row) -> Delivery:
         "cause": row["cause"],
         "state": row["state"],
         "attempts": row["attempts"],
-        "next-attempt-at": _clock_moment(row["next_attempt_at"]),
+        "next-attempt-at": zoned_moment(row["next_attempt_at"]),
         "status": row["last_status"],
         "error": row["error"] or None,
         "duration-s": row["duration_s"],
-        "attempted-at": moment(row["attempted_at"], "read"),
-        "created-at": moment(row["created_at"], "read"),
-        "finished-at": moment(row["finished_at"], "read"),
+        "attempted-at": zoned_moment(row["attempted_at"]),
+        "created-at": zoned_moment(row["created_at"]),
+        "finished-at": zoned_moment(row["finished_at"]),
     }
-
-
-def _clock_moment(seconds: float | None) -> str | None:
-    return None if seconds is None else moment(datetime.fromtimestamp(seconds, UTC), "read")
 
 
 def caller_resource(name: str, roles: Iterable[str], project: str | None) -> KnownCaller:
@@ -115,5 +110,5 @@ def webhook_state(row: Row) -> WebhookState:
         "name": row["name"],
         "enabled": bool(row["enabled"]),
         "disabled-reason": row["disabled_reason"] or None,
-        "failing-since": _clock_moment(row["failing_since"]),
+        "failing-since": zoned_moment(row["failing_since"]),
     }

@@ -18,7 +18,13 @@ from statemachine.states import (
     StrategyState,
 )
 
-Moment = Annotated[str, Field(description="A moment in UTC, without a zone.", examples=["2026-11-22 08:00:00.123456"])]
+Moment = Annotated[
+    str,
+    Field(
+        description="A moment in UTC: without a zone in answers of dcmanager's API, with one in all others.",
+        examples=["2026-11-22 08:00:00.123456", "2026-11-22T08:00:00.123+00:00"],
+    ),
+]
 ZonedMoment = Annotated[
     str,
     Field(
@@ -264,9 +270,9 @@ _Past = TypedDict(
         "requested-by": Annotated[str, Field(description="Name of the caller who created it.")],
         "retried-by": Annotated[list[int], Field(description="Ids of the strategies that retry it.")],
         "steps": Annotated[dict[str, int], Field(description="How many of its steps are in each state.")],
-        "started-at": Annotated[Moment | None, Field(description="When the first of its steps began.")],
-        "finished-at": Moment | None,
-        "deleted-at": Moment | None,
+        "started-at": Annotated[ZonedMoment | None, Field(description="When the first of its steps began.")],
+        "finished-at": ZonedMoment | None,
+        "deleted-at": ZonedMoment | None,
         "duration-s": Seconds | None,
     },
 )

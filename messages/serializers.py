@@ -21,8 +21,8 @@ from statemachine.rollout import HoldKind, StepOutcome, StepProgress, StrategyPr
 from statemachine.states import StrategyState
 
 # Upstream spells moments in two ways: "read" for what comes from its database, "message" for what travelled by message
-# (contract 2.5). The client prints them untouched.
-Spelling = Literal["read", "message"]
+# (contract 2.5). The client prints them untouched. Routes that upstream does not have say the zone.
+Spelling = Literal["read", "message", "zoned"]
 
 # A row of the database by column name; SQLAlchemy types its keys loosely.
 Row = Mapping[Any, Any]
@@ -35,9 +35,9 @@ def moment(value: datetime, spelling: Spelling) -> str: ...
 @overload
 def moment(value: datetime | None, spelling: Spelling) -> str | None: ...
 def moment(value: datetime | None, spelling: Spelling) -> str | None:
-    """Return a moment in one of upstream's two spellings, without a zone; it is in UTC or has none. None stays None."""
-    if value is None:
-        return None
+    """Return a moment in UTC in one of upstream's two spellings, or with its zone. None stays None."""
+    if value is None or spelling == "zoned":
+        return zoned_moment(value)
     naive = value if value.tzinfo is None else value.replace(tzinfo=None)
     if spelling == "message":
         return naive.isoformat(timespec="microseconds")
@@ -125,19 +125,22 @@ class ExpectedEnds(Protocol):
 
 
 def progress_resource(
-    counted: StrategyProgress, blocked_by: list[str], expected: ExpectedEnds | None = None
+    counted: StrategyProgress,
+    blocked_by: list[str],
+    expected: ExpectedEnds | None = None,
+    spelling: Spelling = "read",
 ) -> Progress:
     """Return the progress of a strategy; `expected` is None for one that has ended."""
     numbers = {str(word): counted.numbers.get(word, 0) for word in (*StepProgress, *StepOutcome)}
     shown: Any = {
         "total": sum(numbers.values()),
         **numbers,
-        "started-at": moment(counted.first_start, "read"),
-        "last-change-at": moment(counted.last_change, "read"),
+        "started-at": moment(counted.first_start, spelling),
+        "last-change-at": moment(counted.last_change, spelling),
         "pace": 0.0 if expected is None else expected.pace,
         "eta": None
         if expected is None or expected.ends is None
-        else {word: moment(one, "read") for word, one in zip(("p10", "p50", "p90"), expected.ends, strict=True)},
+        else {word: moment(one, spelling) for word, one in zip(("p10", "p50", "p90"), expected.ends, strict=True)},
         "eta-missing": None if expected is None else expected.missing or None,
         "usual": {} if expected is None else expected.usual,
         "blocked-by": blocked_by,
@@ -146,9 +149,11 @@ def progress_resource(
     return cast("Progress", shown)
 
 
-def counted_strategy_resource(row: Row, progress: Progress, holds: Iterable[Row]) -> CountedStrategy:
+def counted_strategy_resource(
+    row: Row, progress: Progress, holds: Iterable[Row], spelling: Spelling = "read"
+) -> CountedStrategy:
     """Return a strategy with its progress and its open holds, as it is read."""
-    return {**strategy_resource(row, "read", holds=holds), "progress": progress}
+    return {**strategy_resource(row, spelling, holds=holds), "progress": progress}
 
 
 def past_strategy_resource(
@@ -161,20 +166,20 @@ def past_strategy_resource(
 
         states: How many of its steps are in each state.
 
-        progress: As for `counted_strategy_resource`.
+        progress: As for `counted_strategy_resource`, with the zone of its moments.
 
         counted: As for `progress_resource`.
 
         holds: Its open holds.
     """
     return {
-        **counted_strategy_resource(row, progress, holds),
+        **counted_strategy_resource(row, progress, holds, "zoned"),
         "requested-by": row["requested_by"],
         "retried-by": row["retried_by"],
         "steps": dict(sorted(states.items())),
-        "started-at": moment(counted.first_start, "read"),
-        "finished-at": moment(row["finished_at"], "read"),
-        "deleted-at": moment(row["deleted_at"], "read"),
+        "started-at": zoned_moment(counted.first_start),
+        "finished-at": zoned_moment(row["finished_at"]),
+        "deleted-at": zoned_moment(row["deleted_at"]),
         "duration-s": duration_s(counted.first_start, row["finished_at"]),
     }
 
@@ -237,8 +242,8 @@ def zoned_moment(value: float) -> str: ...
 @overload
 def zoned_moment(value: datetime | None) -> str | None: ...
 def zoned_moment(value: float | datetime | None) -> str | None:
-    """Return a moment, or seconds since the epoch, with its zone."""
+    """Return a moment in UTC, or seconds since the epoch, with the zone."""
     if value is None:
         return None
     at = value if isinstance(value, datetime) else datetime.fromtimestamp(value, UTC)
-    return at.isoformat(timespec="milliseconds")
+    return at.replace(tzinfo=UTC).isoformat(timespec="milliseconds")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from messages.serializers import Row, duration_s, hold_resource, moment, zoned_moment
+from messages.serializers import Row, Spelling, duration_s, hold_resource, moment, zoned_moment
 from messages.step_schemas import CommandedStep, HistoricStep, Problem, Run, StandaloneStep, Step
 from statemachine.failure_classes import ADVICE
 from statemachine.legal_commands import (
@@ -16,7 +16,7 @@ from statemachine.states import FailureClass, RunOutcome, StepState
 from statemachine.step_details import log_path
 
 
-def step_resource(row: Row, work: Row, hold: Row | None = None) -> Step:
+def step_resource(row: Row, work: Row, hold: Row | None = None, spelling: Spelling = "read") -> Step:
     """Return a step.
 
     Args:
@@ -25,6 +25,8 @@ def step_resource(row: Row, work: Row, hold: Row | None = None) -> Step:
         work: Its group and its run, as `db.read_queries.StepWork`.
 
         hold: The open hold of its site alone.
+
+        spelling: How moments are written.
     """
     return {
         "id": row["id"],
@@ -35,7 +37,7 @@ def step_resource(row: Row, work: Row, hold: Row | None = None) -> Step:
         "outcome": row["outcome"],
         "class": row["failure_class"],
         "problem": row["problem"],
-        "held": None if hold is None else hold_resource(hold, "read"),
+        "held": None if hold is None else hold_resource(hold, spelling),
         "cancel-requested-by": row["cancel_requested_by"],
         "proved-by": row["proved_by"],
         "series": row["series"],
@@ -43,12 +45,12 @@ def step_resource(row: Row, work: Row, hold: Row | None = None) -> Step:
         "attempt": work["attempt"],
         "run-state": work["run_state"],
         "worker": work["worker"],
-        "phase-started-at": moment(work["since"], "read"),
+        "phase-started-at": moment(work["since"], spelling),
         "usual-s": work["usual_s"],
-        "started-at": moment(row["started_at"], "read"),
-        "finished-at": moment(row["finished_at"], "read"),
-        "created-at": moment(row["created_at"], "read"),
-        "updated-at": moment(row["updated_at"], "read"),
+        "started-at": moment(row["started_at"], spelling),
+        "finished-at": moment(row["finished_at"], spelling),
+        "created-at": moment(row["created_at"], spelling),
+        "updated-at": moment(row["updated_at"], spelling),
     }
 
 
@@ -106,8 +108,8 @@ def problem_resource(row: Row, sites: Sequence[Row]) -> Problem:
         "text": row["text"],
         "count": row["number"],
         "clouds": [site["subcloud_name"] for site in sites],
-        "first": moment(row["first"], "read"),
-        "last": moment(row["last"], "read"),
+        "first": zoned_moment(row["first"]),
+        "last": zoned_moment(row["last"]),
         "sample": {"cloud": name, "details": newest["details"], "log": log_path(name, phase)},
         "retryable": advice.retryable,
         "advice": advice.text,
@@ -117,7 +119,7 @@ def problem_resource(row: Row, sites: Sequence[Row]) -> Problem:
 def past_step_resource(row: Row, work: Row) -> HistoricStep:
     """Return a step of a strategy of any time; see `step_resource`."""
     return {
-        **step_resource(row, work),
+        **step_resource(row, work, spelling="zoned"),
         "release": row["release"],
         "from-version": row["from_version"],
         "duration-s": duration_s(row["started_at"], row["finished_at"]),

@@ -9,7 +9,7 @@ from pydantic import Field
 # Pydantic cannot read those of `typing` before Python 3.12.
 from typing_extensions import TypedDict
 
-from messages.schemas import Count, Moment
+from messages.schemas import Count, ZonedMoment
 
 Webhook = TypedDict(
     "Webhook",
@@ -20,14 +20,14 @@ Webhook = TypedDict(
         "types": Annotated[list[str], Field(description="Beginnings of the types of events; none: every type.")],
         "subcloud": Annotated[str | None, Field(description="The only subcloud whose events are sent.")],
         "enabled": bool,
-        "disabled-at": Moment | None,
+        "disabled-at": ZonedMoment | None,
         "disabled-reason": str | None,
-        "failing-since": Annotated[Moment | None, Field(description="Since when every try has failed.")],
+        "failing-since": Annotated[ZonedMoment | None, Field(description="Since when every try has failed.")],
         "old-secret-until": Annotated[
-            Moment | None, Field(description="Until when deliveries are signed with the secret of before, too.")
+            ZonedMoment | None, Field(description="Until when deliveries are signed with the secret of before, too.")
         ],
-        "created-at": Moment,
-        "updated-at": Moment | None,
+        "created-at": ZonedMoment,
+        "updated-at": ZonedMoment | None,
     },
 )
 _Counted = TypedDict(
@@ -66,12 +66,12 @@ Delivery = TypedDict(
         "cause": Literal["event", "ping", "redelivery"],
         "state": Literal["pending", "delivered", "failed"],
         "attempts": Count,
-        "next-attempt-at": Moment | None,
+        "next-attempt-at": ZonedMoment | None,
         "status": Annotated[int | None, Field(description="HTTP status of the last answer.")],
         "error": Annotated[str | None, Field(description="Why the last try failed.")],
         "duration-s": Annotated[float | None, Field(description="Of the last try, in seconds.")],
-        "attempted-at": Moment | None,
-        "created-at": Moment,
-        "finished-at": Moment | None,
+        "attempted-at": ZonedMoment | None,
+        "created-at": ZonedMoment,
+        "finished-at": ZonedMoment | None,
     },
 )

@@ -10,6 +10,8 @@ CREATED = datetime(2022, 3, 3, 10, 0, 0, 123456, tzinfo=UTC)
 CREATED_READ = "2022-03-03 10:00:00.123456"
 STARTED = datetime(2022, 3, 3, 10, 5, 0, tzinfo=UTC)
 STARTED_READ = "2022-03-03 10:05:00"
+CREATED_ZONED = "2022-03-03T10:00:00.123+00:00"
+STARTED_ZONED = "2022-03-03T10:05:00.000+00:00"
 
 
 def group(group_id: int, name: str) -> dict[str, Any]:

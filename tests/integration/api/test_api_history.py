@@ -55,10 +55,10 @@ async def test_past_and_present(api: ServedApi) -> None:
 
     assert ([2, 1], None) == ([present["id"], past["id"]], reply.json["next"])
     assert ("failed", "night", {"complete": 2, "failed": 1}) == (past["state"], past["requested-by"], past["steps"])
-    assert (90.0, api_rows.STARTED_READ) == (past["duration-s"], past["started-at"])
+    assert (90.0, api_rows.STARTED_ZONED) == (past["duration-s"], past["started-at"])
     progress = past["progress"]
     assert (3, 2, 1, 0) == tuple(progress[word] for word in ("total", "complete", "failed", "skipped"))
-    assert api_rows.STARTED_READ == progress["started-at"]
+    assert api_rows.STARTED_ZONED == progress["started-at"]
     assert (None, None, None, {}) == (
         present["duration-s"],
         present["started-at"],

@@ -64,8 +64,8 @@ async def test_problems_of_a_strategy(api: ServedApi, path: str) -> None:
                 "text": "No space left on *.",
                 "count": 2,
                 "clouds": ["site2", "site1"],
-                "first": str((api_rows.CREATED + timedelta(seconds=1)).replace(tzinfo=None)),
-                "last": str((api_rows.CREATED + timedelta(seconds=2)).replace(tzinfo=None)),
+                "first": "2022-03-03T10:00:01.123+00:00",
+                "last": "2022-03-03T10:00:02.123+00:00",
                 "sample": {
                     "cloud": "site2",
                     "details": "No space left on site2.",

@@ -166,7 +166,7 @@ async def test_list_and_show(api: ServedApi) -> None:
         "disabled-reason": "gone",
         "failing-since": None,
         "old-secret-until": None,
-        "created-at": api_rows.CREATED_READ,
+        "created-at": api_rows.CREATED_ZONED,
         "updated-at": None,
         "open-deliveries": 1,
     } == shown.json
@@ -200,12 +200,12 @@ async def test_deliveries(api: ServedApi) -> None:
         "cause": "event",
         "state": "pending",
         "attempts": 1,
-        "next-attempt-at": "1970-01-01 00:01:00",
+        "next-attempt-at": "1970-01-01T00:01:00.000+00:00",
         "status": 500,
         "error": "Away.",
         "duration-s": 0.5,
         "attempted-at": None,
-        "created-at": api_rows.CREATED_READ,
+        "created-at": api_rows.CREATED_ZONED,
         "finished-at": None,
     } == pending[0]
 
