@@ -22,7 +22,9 @@ from statemachine.states import StrategyState
 _STALE_S: Final = 120.0
 
 _NOT_APPLIED: Final = "not applied"
-_NOT_MADE: Final = "the coordinator has not made one yet, or not in the last two minutes"
+# Short: `prestager status` and `watch` show them within a line of 80 columns.
+_NOT_MADE: Final = "not worked out yet"
+_STALE: Final = "no coordinator has worked it out for two minutes"
 
 # Built once, for each answer about a strategy reads it.
 _KEPT: Final = select(forecasts, database_now().label("now")).where(
@@ -74,8 +76,10 @@ def read_forecasts(
         row = rows.get(strategy_id)
         if by_id[strategy_id]["state"] == StrategyState.INITIAL:
             found[strategy_id] = Forecast(missing=_NOT_APPLIED)
-        elif row is None or row.now - row.made_epoch > _STALE_S:
+        elif row is None:
             found[strategy_id] = Forecast(missing=_NOT_MADE)
+        elif row.now - row.made_epoch > _STALE_S:
+            found[strategy_id] = Forecast(missing=_STALE)
         else:
             ends = None if row.p10_at is None else (row.p10_at, row.p50_at, row.p90_at)
             made = Forecast(ends=ends, missing=row.missing, pace=row.pace, usual=row.usual)

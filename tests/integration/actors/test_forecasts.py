@@ -124,7 +124,7 @@ def test_an_old_forecast_is_not_shown(installation: Installation) -> None:
         connection.execute(update(forecasts).values(made_epoch=1.0))
     found = expected(installation)
     assert found is not None
-    assert found.missing == "the coordinator has not made one yet, or not in the last two minutes"
+    assert found.missing == "no coordinator has worked it out for two minutes"
 
 
 def progress_events(installation: Installation) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ async def test_show(api: ServedApi) -> None:
             "pace": 0.0,
             "usual": {},
             "eta": None,
-            "eta-missing": "the coordinator has not made one yet, or not in the last two minutes",
+            "eta-missing": "not worked out yet",
             "blocked-by": [],
             "stage": None,
         },
