@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from statemachine.eligibility import Candidate, number_stages
@@ -31,7 +31,11 @@ def fleets(draw: st.DrawFn) -> list[Candidate]:
     return draw(st.permutations(found))
 
 
+ON_A_BUSY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
 @given(candidates=fleets(), requested=REQUESTED)
+@ON_A_BUSY_MACHINE
 def test_stages(candidates: list[Candidate], requested: tuple[str | None, int | None]) -> None:
     """Each subcloud has one stage; stages are contiguous from 1, in order, inside one group, and never too wide."""
     apply_type, width = requested
@@ -50,6 +54,7 @@ def test_stages(candidates: list[Candidate], requested: tuple[str | None, int | 
 
 
 @given(candidates=fleets(), requested=REQUESTED)
+@ON_A_BUSY_MACHINE
 def test_stages_are_full(candidates: list[Candidate], requested: tuple[str | None, int | None]) -> None:
     """Inside a group only the last stage may have room."""
     apply_type, width = requested
