@@ -51,6 +51,8 @@ _NOT_QUICK: Final = frozenset(
         "integration/db/test_db_query_plans.py",
         "integration/db/test_db_unavailable.py",
         "property/test_forecast_calibration.py",
+        # Each of its imports starts Ansible anew.
+        "unit/cli/test_cli_import_surroundings.py",
     }
 )
 

@@ -33,6 +33,8 @@ class LoggedService:
                 "LISTEN": "127.0.0.1:0",
                 "WORKER_NAME": f"test-{os.getpid()}-{place.name}",
                 "LOG_FORMAT": "json",
+                # No playbook is run, and to load Ansible takes longer than the rest of a start.
+                "PRELOAD": "false",
                 **settings,
             }
         )

@@ -43,7 +43,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoggedService]
 def test_a_signal_ends_the_service(start: Start) -> None:
     """The first SIGTERM or SIGINT ends the service in order, with exit code 0; the next start works."""
     for name, number in (("service", signal.SIGTERM), ("again", signal.SIGINT)):
-        service = start(name)
+        service = start(name, PRELOAD="true")
         wait_for(lambda service=service: service.get("/readyz")[0] == 200)
         assert service.get("/readyz")[1]["ready"]
 

@@ -20,7 +20,7 @@ OLDER = known_revisions()[-2]
 @pytest.fixture
 def embedded(tmp_path: Path) -> Iterator[InstallationProcesses]:
     """Give one process that does everything, on SQLite."""
-    made = new_installation(tmp_path)
+    made = new_installation(tmp_path, PRELOAD="false")
     made.api.start()
     yield made
     made.end()

@@ -113,26 +113,14 @@ def start(tmp_path: Path) -> Iterator[Callable[..., RetriedFleet]]:
 
 
 def test_only_the_images_of_those_that_failed(start: Callable[..., RetriedFleet]) -> None:
-    """After failed images of some sites a retry makes one preparation, and runs only the images at those."""
+    """After failed images of some sites a retry makes one preparation, and runs only the images at those.
+
+    A site whose packages were removed fails with that sentence; its next retry begins with the packages.
+    """
     fleet = start("edge-01", "edge-07", "edge-08")
     fleet.set_quota(edge07=SMALL_QUOTA_BYTES, edge08=SMALL_QUOTA_BYTES)
     assert "failed" == fleet.run()
     assert "Not enough space for the images" in fleet.installation.step("edge-08")["details"]
-    fleet.set_quota()
-
-    end, journal = fleet.retry(1)
-
-    assert "complete" == end, fleet.installation.step("edge-08")["details"]
-    assert [(IMAGES, "edge-07"), (IMAGES, "edge-08")] == [line for line in journal if line[0] != PREPARE]
-    assert 1 == len([line for line in journal if line[0] == PREPARE])
-    assert [False, False] == [row["proved_by"] is None for row in fleet.installation.rows(steps, strategy_id=2)]
-
-
-def test_packages_that_were_removed(start: Callable[..., RetriedFleet]) -> None:
-    """A site whose packages were removed fails with that sentence; its next retry begins with the packages."""
-    fleet = start("edge-07", "edge-08")
-    fleet.set_quota(edge07=SMALL_QUOTA_BYTES, edge08=SMALL_QUOTA_BYTES)
-    assert "failed" == fleet.run()
     fleet.set_quota()
     shutil.rmtree(fleet.packages_of("edge-07"))
 
@@ -140,6 +128,8 @@ def test_packages_that_were_removed(start: Callable[..., RetriedFleet]) -> None:
 
     assert "failed" == end
     assert [(IMAGES, "edge-07"), (IMAGES, "edge-08")] == [line for line in journal if line[0] != PREPARE]
+    assert 1 == len([line for line in journal if line[0] == PREPARE])
+    assert [False, False] == [row["proved_by"] is None for row in fleet.installation.rows(steps, strategy_id=2)]
     assert "complete" == fleet.installation.step("edge-08")["state"]
     details = fleet.installation.step("edge-07")["details"]
     assert "that an earlier run staged are not on this site any more: " in details

@@ -26,7 +26,7 @@ def reached(ended: ShellCommand) -> Any:
 def test_draining_over_http(rabbitmq: RabbitmqServer, tmp_path: Path) -> None:
     """A worker drains and takes runs again by its API, each with an entry in the audit; an unknown one is refused."""
     with new_virtual_host(rabbitmq) as host:
-        service = ServiceProcess(tmp_path, BROKER_URL=host.url())
+        service = ServiceProcess(tmp_path, BROKER_URL=host.url(), PRELOAD="false")
         service.prepare()
         service.start()
         try:

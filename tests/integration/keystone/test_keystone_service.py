@@ -35,7 +35,7 @@ def service(keystone: KeystoneServer, tmp_path: Path) -> Iterator[ServiceProcess
     """A service whose password is in a file, and which logs all there is to log."""
     file = tmp_path / "keystone.password"
     file.write_text(f"{keystone.password}\n")
-    settings = account(keystone, keystone_password_file=file, log_level="debug")
+    settings = account(keystone, keystone_password_file=file, log_level="debug", preload="false")
     del settings["keystone_password"]
     service = ServiceProcess(tmp_path, **{name.upper(): value for name, value in settings.items()})
     service.start()
