@@ -192,18 +192,30 @@ function stages({ stages: all, rollout }) {
 /** @param {Api.Excluded[]} excluded */
 function leftOut(excluded) {
   if (!excluded.length) return h("p", { class: "sub pad" }, "Nobody.");
-  /** @type {Map<string, string[]>} */
-  const reasons = new Map();
-  for (const { name: site, reason } of excluded) {
-    // The sentence names the site, which would make each of them another one.
-    const why = reason.replace(`Prestage skipped '${site}': `, "").replaceAll(site, "…");
-    reasons.set(why, [...(reasons.get(why) || []), site]);
-  }
+  // Thousands may be left out, and the pane is rendered several times a second.
+  const reasons = grouped.get(excluded) || sitesByReason(excluded);
+  grouped.set(excluded, reasons);
   const rows = [...reasons].sort((a, b) => b[1].length - a[1].length).map(([why, sites]) => h("tr", null,
     h("td", { class: "many" }, h("b", null, num(sites.length))), h("td", { class: "text", dir: "auto" }, why),
     h("td", { class: "text" }, h("span", { class: "names" }, sites.slice(0, MOST_NAMES).map(one => name(one)),
       sites.length > MOST_NAMES ? h("span", { class: "dim" }, `and ${num(sites.length - MOST_NAMES)} more`) : null))));
   return h("table", { class: "reasons" }, h("tbody", null, rows));
+}
+
+/** Names of sites by reason, of the left-out sites of each preview. @type {WeakMap<Api.Excluded[], Map<string, string[]>>} */
+const grouped = new WeakMap();
+
+/** @param {Api.Excluded[]} excluded */
+function sitesByReason(excluded) {
+  /** @type {Map<string, string[]>} */
+  const reasons = new Map();
+  for (const { name: site, reason } of excluded) {
+    // The sentence names the site, which would make each of them another one.
+    const why = reason.replace(`Prestage skipped '${site}': `, "").replaceAll(site, "…"), sites = reasons.get(why);
+    if (sites) sites.push(site);
+    else reasons.set(why, [site]);
+  }
+  return reasons;
 }
 
 /**
