@@ -35,22 +35,6 @@ def test_a_service_that_cannot_start(tmp_path: Path) -> None:
     assert "PRESTAGER_RELEASE is not set" in log.read_text()
 
 
-def test_a_service_is_stopped_when_its_user_fails(tmp_path: Path) -> None:
-    """Nothing is left running, and the error of the user stays what is told."""
-    log = tmp_path / "service.log"
-    settings = environment(
-        {
-            "PRESTAGER_DATA_DIR": str(tmp_path / "data"),
-            "PRESTAGER_RELEASE": "23.09",
-            "PRESTAGER_WORKER_NAME": f"unit-{tmp_path.name}",
-        }
-    )
-    with pytest.raises(CommandError, match="not today"), running_service(settings, log):
-        raise CommandError("not today")
-
-    assert '"service.stopped"' in log.read_text()
-
-
 @pytest.fixture
 def few_descriptors() -> Iterator[int]:
     """Give the hard limit of open files; what is started meanwhile has a soft one of 256."""
@@ -60,19 +44,34 @@ def few_descriptors() -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_service_takes_all_the_descriptors_that_it_may_have(tmp_path: Path, few_descriptors: int) -> None:
-    """The usual soft limit is too small for many playbooks; the service raises its own to the hard one."""
+def test_a_service_takes_all_descriptors_and_is_stopped_when_its_user_fails(
+    tmp_path: Path, few_descriptors: int
+) -> None:
+    """Nothing is left running, and the error of the user stays what is told.
+
+    The usual soft limit of open files is too small for many playbooks; the service raises its own to the hard one.
+    """
     log = tmp_path / "service.log"
     settings = environment(
         {
             "PRESTAGER_DATA_DIR": str(tmp_path / "data"),
             "PRESTAGER_RELEASE": "23.09",
             "PRESTAGER_WORKER_NAME": f"unit-{tmp_path.name}",
+            # No playbook is run.
+            "PRESTAGER_PRELOAD": "false",
         }
     )
-    with running_service(settings, log):
-        records = map(json.loads, log.read_text().splitlines())
-        (pid,) = [record["pid"] for record in records if record["event"] == "service.ready"]
-        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    limits: list[tuple[int, int]] = []
 
-    assert (few_descriptors, few_descriptors) == limits
+    def use() -> None:
+        with running_service(settings, log):
+            records = map(json.loads, log.read_text().splitlines())
+            (pid,) = [record["pid"] for record in records if record["event"] == "service.ready"]
+            limits.append(resource.prlimit(pid, resource.RLIMIT_NOFILE))
+            raise CommandError("not today")
+
+    with pytest.raises(CommandError, match="not today"):
+        use()
+
+    assert [(few_descriptors, few_descriptors)] == limits
+    assert '"service.stopped"' in log.read_text()
