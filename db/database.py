@@ -73,23 +73,28 @@ class Database:
         self._options = {_HAS_BROKER: has_broker}
         self._sqlite = self.url.get_backend_name() == "sqlite"
         self._writers: Engine = self._engine("BEGIN IMMEDIATE")
-        self._readers: Engine = self._engine("BEGIN") if self._sqlite else self._writers
+        self._readers: Engine = self._engine("BEGIN", is_reader=True)
         self._one_writer = RLock()
 
-    def _engine(self, begin: str) -> Engine:
-        engine = self._sqlite_engine(begin) if self._sqlite else self._postgresql_engine()
-        event.listen(engine, "handle_error", _give_up_useless_connections)
+    def _engine(self, begin: str, *, is_reader: bool = False) -> Engine:
+        engine = self._sqlite_engine(begin) if self._sqlite else self._postgresql_engine(is_reader=is_reader)
+        event.listen(engine, "handle_error", self._give_up_useless_connections)
         return engine
 
-    def _postgresql_engine(self) -> Engine:
+    def _postgresql_engine(self, *, is_reader: bool) -> Engine:
         engine = create_engine(
             self.url,
             pool_size=20,
             max_overflow=20,
             connect_args=_POSTGRESQL_BOUNDS,
             execution_options=self._options,
+            # Each statement of a reader sees its own moment anyway: to begin and to end a transaction for them would be
+            # two round trips more.
+            **({"isolation_level": "AUTOCOMMIT"} if is_reader else {}),
         )
         event.listen(engine, "checkin", _note_use)
+        if is_reader:
+            event.listen(engine, "connect", _refuse_writes)
 
         @event.listens_for(engine, "checkout")
         def _check(connection: Any, record: ConnectionPoolEntry, proxy: object) -> None:
@@ -114,6 +119,24 @@ class Database:
             connection.exec_driver_sql(begin)
 
         return engine
+
+    def _give_up_useless_connections(self, context: ExceptionContext) -> None:
+        """Have connections made anew that lead to a server or a file which became read-only, those of readers too."""
+        if not is_connection_useless(context.original_exception):
+            return
+        if context.connection is not None and context.dialect.name == "sqlite":
+            # An invalidated connection of SQLite is closed, and its lock freed, when nothing refers to it any more.
+            with suppress(SQLAlchemyError, sqlite3.Error):
+                context.connection.connection.rollback()
+        if not self._sqlite:
+            # Only a writer learns of it.
+            self._readers.dispose()
+        context.is_disconnect = True
+
+    @property
+    def engines(self) -> tuple[Engine, Engine]:
+        """The engines of writers and of readers."""
+        return self._writers, self._readers
 
     @property
     def writer_engine(self) -> Engine:
@@ -144,15 +167,17 @@ class Database:
 
     @contextmanager
     def read(self, *, is_one_moment: bool = False) -> Iterator[Connection]:
-        """Give a connection inside a reading transaction; nothing is committed.
+        """Give a connection for reading alone: nothing is changed. On PostgreSQL it is in no transaction.
 
         `is_one_moment` has all its statements see the rows of one moment, on PostgreSQL too.
 
         Raises:
             DatabaseUnavailableError: The database is away.
         """
-        with unavailable_as_one_error(), self._readers.connect() as connection:
-            if is_one_moment and not self._sqlite:
+        needs_moment = is_one_moment and not self._sqlite
+        engine = self._writers if needs_moment else self._readers
+        with unavailable_as_one_error(), engine.connect() as connection:
+            if needs_moment:
                 connection.execute(_ONE_MOMENT)
             yield connection
 
@@ -162,9 +187,30 @@ class Database:
         self._readers.dispose()
 
 
+def begin_reading(connection: Connection) -> None:
+    """Begin a transaction that ends with the reading, for settings that are to end with it; on SQLite there is one."""
+    if connection.dialect.name == "postgresql" and _is_idle(connection.connection.dbapi_connection):
+        connection.exec_driver_sql("BEGIN")
+
+
+def _is_idle(connection: Any) -> bool:
+    """Return whether a connection to PostgreSQL begins no transaction by itself and is in none."""
+    return bool(connection.autocommit and connection.info.transaction_status.name == "IDLE")
+
+
 def has_broker(connection: Connection) -> bool:
     """Tell whether events that are written by a connection wait to be published."""
     return bool(connection.get_execution_options().get(_HAS_BROKER, True))
+
+
+def _refuse_writes(connection: Any, record: object) -> None:
+    """Have the server refuse what a reader writes, for outside a transaction it would stay.
+
+    Not among the options of the connection: with `target_session_attrs=read-write` it would count as one to a standby.
+    """
+    del record
+    connection.execute("SET default_transaction_read_only = on")
+    connection.commit()
 
 
 def _note_use(connection: object, record: ConnectionPoolEntry) -> None:
@@ -187,17 +233,6 @@ def _may_have_ended(connection: Any, record: ConnectionPoolEntry) -> bool:
     socket = poll()
     socket.register(connection.fileno(), POLLIN)
     return bool(socket.poll(0))
-
-
-def _give_up_useless_connections(context: ExceptionContext) -> None:
-    """Have connections made anew that lead to a server or a file which became read-only."""
-    if not is_connection_useless(context.original_exception):
-        return
-    if context.connection is not None and context.dialect.name == "sqlite":
-        # An invalidated connection of SQLite is closed, and its lock freed, only when nothing refers to it any more.
-        with suppress(SQLAlchemyError, sqlite3.Error):
-            context.connection.connection.rollback()
-    context.is_disconnect = True
 
 
 def _close_file(dialect: object, record: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> None:

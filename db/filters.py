@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 
 from sqlalchemy import ColumnElement, Connection, Integer, Select, bindparam, or_, select, text
 
+from db.database import begin_reading
 from db.read_queries import SHOWN_OF_STEP, Row
 from db.schema import runs, steps, strategies, strategy_is_active, subclouds
 from statemachine.selector import Operator, Selector, Term
@@ -130,6 +131,7 @@ def listed_subclouds(connection: Connection, wanted: RowFilter) -> list[Row]:
 
 def _forbid_sorting(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
+        begin_reading(connection)
         connection.execute(_NO_SORTING)
 
 

@@ -88,7 +88,8 @@ def _ask(database: Database, *, is_file: bool) -> Iterator[Finding]:
 
 
 def _read_only(database: Database) -> Iterator[Finding]:
-    with database.read() as connection:
+    # As a writer: readers ask for transactions that only read.
+    with database.write() as connection:
         is_read_only = connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on"
     if is_read_only:
         yield fail(

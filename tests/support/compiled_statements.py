@@ -28,8 +28,8 @@ def share_compiled_statements() -> None:
         dialect.__eq__ = _equals  # type: ignore[assignment, method-assign]
     make = Database._engine
 
-    def make_sharing(self: Database, begin: str) -> Engine:
-        engine = make(self, begin)
+    def make_sharing(self: Database, begin: str, *, is_reader: bool = False) -> Engine:
+        engine = make(self, begin, is_reader=is_reader)
         engine._compiled_cache = compiled
         return engine
 

@@ -70,7 +70,7 @@ class CollectedPlans:
 
 
 @contextmanager
-def collected_plans(engine: Engine, *, are_generic: bool = False) -> Iterator[CollectedPlans]:
+def collected_plans(engines: Collection[Engine], *, are_generic: bool = False) -> Iterator[CollectedPlans]:
     """Collect the plans of all statements of connections that are made meanwhile.
 
     With `are_generic` each statement is prepared and gets the plan that fits any parameters, as a statement may that
@@ -89,13 +89,15 @@ def collected_plans(engine: Engine, *, are_generic: bool = False) -> Iterator[Co
             connection.prepare_threshold = 0
         connection.add_notice_handler(collected.note)
 
-    event.listen(engine, "connect", prepare)
-    engine.dispose()
+    for engine in engines:
+        event.listen(engine, "connect", prepare)
+        engine.dispose()
     try:
         yield collected
     finally:
-        event.remove(engine, "connect", prepare)
-        engine.dispose()
+        for engine in engines:
+            event.remove(engine, "connect", prepare)
+            engine.dispose()
 
 
 def _below(node: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -97,7 +97,7 @@ def transactions(installation: Installation) -> Iterator[list[str]]:
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         sent.append(statement)
 
-    engines = {installation.database._writers, installation.database._readers}
+    engines = installation.database.engines
     for engine in engines:
         event.listen(engine, "before_cursor_execute", note)
     yield sent

@@ -302,7 +302,7 @@ def test_problems_are_counted_from_their_index(new_database_url: Callable[..., s
         if analysed:
             with database.write() as connection:
                 connection.execute(text("ANALYZE"))
-        with collected_plans(database.writer_engine) as collected, database.write() as connection:
+        with collected_plans(database.engines) as collected, database.write() as connection:
             count_problems(connection, strategy_id)
             plans = collected.take()
         told = "\n".join(plan.explained() for plan in plans)

@@ -98,8 +98,7 @@ def watched(request: pytest.FixtureRequest, new_database_url: Callable[..., str]
             installation.verb("delete")
             with installation.database.write() as connection:
                 connection.execute(text("ANALYZE"))
-        engine = installation.database.writer_engine
-        with collected_plans(engine, are_generic="generic" in request.param) as collected:
+        with collected_plans(installation.database.engines, are_generic="generic" in request.param) as collected:
             yield Watched(installation, collected, request.param == "statistics")
     finally:
         installation.database.close()
@@ -227,8 +226,7 @@ def test_a_scan_for_each_row_is_found(new_database_url: Callable[..., str]) -> N
         add_sites(installation.database, count)
         installation.create()
         of_site = select(steps.c.state).where(steps.c.subcloud_name == subclouds.c.name).limit(1).scalar_subquery()
-        engine = installation.database.writer_engine
-        with collected_plans(engine) as collected:
+        with collected_plans(installation.database.engines) as collected:
             with installation.database.read() as connection:
                 connection.execute(text("SET enable_indexscan = off"))
                 connection.execute(text("SET enable_bitmapscan = off"))

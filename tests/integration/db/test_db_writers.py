@@ -2,16 +2,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from threading import Barrier
 
 import pytest
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import Connection, Table, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from db.database import Database
+from db.database import Database, begin_reading
+from db.errors import DatabaseUnavailableError
 from db.load_snapshot import database_time
 from db.schema import controller, events, outbox, steps, strategies, subcloud_groups, subclouds
 from db.unit_of_work import RunIds, UnitOfWork, unit_of_work
@@ -123,10 +124,11 @@ def test_exception_rolls_back(database: Database) -> None:
     assert _count(database) == 1
 
 
-def test_reading_changes_nothing(database: Database) -> None:
-    """What is written in a reading transaction does not stay."""
+def test_reading_changes_nothing(database: Database, database_kind: str) -> None:
+    """What a reader writes does not stay; PostgreSQL refuses it."""
     _add_site(database)
-    with database.read() as connection:
+    is_refused = database_kind == "postgresql"
+    with pytest.raises(DatabaseUnavailableError) if is_refused else nullcontext(), database.read() as connection:
         connection.execute(update(subclouds).values(probe_failures=7))
 
     assert _count(database) == 0
@@ -152,6 +154,36 @@ def test_how_a_postgresql_connection_is_set(database: Database) -> None:
             found = {name: connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in expected}
 
             assert expected == found
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+def test_reading_is_no_transaction(database: Database) -> None:
+    """A reader on PostgreSQL sends statements alone; one that needs one moment, or settings, begins a transaction."""
+    asked = text("SELECT txid_current()")
+    with database.read() as connection:
+        alone = {connection.execute(asked).scalar_one() for _ in range(2)}
+    with database.read() as connection:
+        for _ in range(2):
+            begin_reading(connection)
+            connection.execute(text("SET LOCAL enable_sort = off"))
+        together = {connection.execute(asked).scalar_one() for _ in range(2)}
+    with database.read(is_one_moment=True) as connection:
+        found = connection.execute(text("SHOW transaction_isolation")).scalar_one()
+    with database.read() as connection:
+        left = connection.execute(text("SHOW enable_sort")).scalar_one()
+
+    assert (2, 1, "repeatable read", "on") == (len(alone), len(together), found, left)
+
+
+@pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+def test_readers_of_servers_that_take_writes(database: Database) -> None:
+    """An address that asks for a server that takes writes serves readers too."""
+    asking = Database(database.url.update_query_dict({"target_session_attrs": "read-write"}).render_as_string(False))
+    try:
+        with asking.read() as connection:
+            assert connection.execute(text("SHOW default_transaction_read_only")).scalar_one() == "on"
+    finally:
+        asking.close()
 
 
 @ON_SQLITE
