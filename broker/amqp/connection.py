@@ -10,8 +10,8 @@ from typing import Final
 import pika
 import pika.exceptions
 import structlog
-from aio_pika import connect
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika import Connection, connect
+from aio_pika.abc import AbstractChannel, AbstractConnection, TimeoutType
 from aio_pika.exceptions import AMQPError
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from yarl import URL
@@ -53,6 +53,22 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+class _Connection(Connection):
+    """A connection that is closed where it was not made.
+
+    One that is collected unclosed begins to close itself in the event loop of the thread that collects it, or in a new
+    one that nobody ends.
+    """
+
+    async def connect(self, timeout: TimeoutType = None) -> None:  # noqa: ASYNC109 - of the library
+        """Connect, as `aio_pika.connect` has it done."""
+        try:
+            await super().connect(timeout)
+        except BaseException:
+            await self.close()
+            raise
+
+
 class BrokerConnection:
     """A connection with one channel, for one event loop; `name` is what RabbitMQ shows of it.
 
@@ -85,6 +101,7 @@ class BrokerConnection:
                     self._url,
                     timeout=PUBLISH_S,
                     client_properties={"connection_name": self._name},
+                    connection_class=_Connection,
                     happy_eyeballs_delay=_NEXT_ADDRESS_S,
                 )
                 channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import ssl
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import Final
 
 import pytest
 import structlog
+from aio_pika import Connection
 from dramatiq.errors import ConnectionClosed
 from structlog.testing import capture_logs
 
@@ -142,6 +144,18 @@ def test_commands(installation: AmqpInstallation, prestager: Prestager, command:
         f"Error: The broker at {HOST}:{installation.host.server.port} refuses the user or its password. Correct user"
         " and password in PRESTAGER_BROKER_URL; guest may log in on RabbitMQ's own machine only.\n"
     )
+
+
+def test_a_connection_that_failed_is_closed(installation: AmqpInstallation) -> None:
+    """What a refused login leaves is closed, so that no other thread closes it, in an event loop that nobody ends."""
+    publisher = Publisher(with_password(installation), "test")
+    publisher.start()
+    try:
+        assert not publisher.connect()
+        left = [one for one in gc.get_objects() if isinstance(one, Connection)]
+        assert [one for one in left if not one.is_closed] == []
+    finally:
+        publisher.stop()
 
 
 def test_the_log_of_a_process(installation: AmqpInstallation) -> None:
