@@ -52,3 +52,13 @@ def give(path: Path) -> Path:
     if not os.getuid():
         os.chown(path, uid(), gid())
     return path
+
+
+def let_others_enter(directory: Path) -> None:
+    """Let the user reach a directory of a test: the directory and the two above it.
+
+    Rights are added only. Of a run with `--basetemp` one of those above is that of all programs, such as /tmp, whose
+    rights to write must stay.
+    """
+    for path in (directory, *directory.parents[:2]):
+        path.chmod(path.stat().st_mode | 0o055)

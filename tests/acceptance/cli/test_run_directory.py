@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.unprivileged import give, needs_two_users, python_as_user, uid
+from tests.support.unprivileged import give, let_others_enter, needs_two_users, python_as_user, uid
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -168,8 +168,7 @@ def test_the_database_is_closed_to_others(settings: dict[str, str], tmp_path: Pa
         give(data)
         (tmp_path / f"link-{place}.db").symlink_to(data / "prestager.db")
         cases.append((umask, str(data), url and url.format(data=data, place=place)))
-    for path in (tmp_path, *tmp_path.parents[:2]):
-        path.chmod(0o755)
+    let_others_enter(tmp_path)
     done = subprocess.run(
         python_as_user("-c", HOLD, json.dumps(cases)),
         env=settings,

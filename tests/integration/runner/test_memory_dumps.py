@@ -19,7 +19,7 @@ import pytest
 from runner.processes import marked
 from tests.integration.runner.run_watch import Waiting, hosts_of_runs
 from tests.integration.runner.test_dead_supervisor import SERVICE
-from tests.support.unprivileged import as_user, give, python_as_user
+from tests.support.unprivileged import as_user, give, let_others_enter, python_as_user
 from tests.support.waiting import PATIENCE_S, wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -89,8 +89,7 @@ class Service:
         give(self.run_root)
         # The playbook is read and its sign written by the user too.
         tmp_path.chmod(0o777)
-        for path in tmp_path.parents[:2]:
-            path.chmod(0o755)
+        let_others_enter(tmp_path)
         job = {**waiting.job.__dict__, "playbook": str(waiting.job.playbook)}
         job["secrets"] = {"ansible_become_pass": "S3cr3t-of-sites"}
         settings = {

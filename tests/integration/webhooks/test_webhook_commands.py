@@ -211,7 +211,7 @@ class TestUpdate:
         kept = installation.change("ops", types=[])
         changed = installation.change("ops", url=URL + "/new")
 
-        assert "1970-01-01 00:00:05" == kept.body["failing-since"]
+        assert "1970-01-01T00:00:05.000+00:00" == kept.body["failing-since"]
         assert changed.body["failing-since"] is None
 
     def test_enabled_again(self, installation: WebhookInstallation) -> None:
