@@ -54,10 +54,10 @@ def is_cancelled() -> bool:
 
 
 class _Connection(Connection):
-    """A connection that is closed where it was not made.
+    """Connection to RabbitMQ that closes itself when connecting fails.
 
     One that is collected unclosed begins to close itself in the event loop of the thread that collects it, or in a new
-    one that nobody ends.
+    one, which stays open.
     """
 
     async def connect(self, timeout: TimeoutType = None) -> None:  # noqa: ASYNC109 - of the library
