@@ -68,13 +68,19 @@ def test_it_says_why_and_where(prestager: Any, far_machine: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["PRESTAGER_DATA_DIR", "PRESTAGER_DATABASE_URL_FILE", "PRESTAGER_SECRET_KEY"])
-def test_a_setting_means_this_machine(
-    prestager: Any, far_machine: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
-) -> None:
-    """Where a setting names an installation the command is carried out on it, whatever contexts there are."""
-    monkeypatch.setenv(name, str(tmp_path / "data"))
+def test_a_setting_means_this_machine(far_machine: Path, name: str) -> None:
+    """A setting that names a part of an installation says that it is here, whatever contexts there are."""
+    assert not has_installation({})
+    assert has_installation({name: "x"})
 
-    assert "works on the controller alone" not in prestager("token", "list").err
+
+def test_an_installation_is_worked_on(
+    prestager: Any, far_machine: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A command of the controller is carried out where a setting names an installation."""
+    monkeypatch.setenv("PRESTAGER_DATA_DIR", str(tmp_path / "data"))
+
+    assert 0 == prestager("token", "list").code
 
 
 def test_a_database_at_the_usual_place(prestager: Any, far_machine: Path) -> None:
