@@ -128,6 +128,8 @@ class _Situation:
         self._work = WorkLeft(phases=(), stages=())
         self._durations = _durations(connection, row["id"], datetime.fromtimestamp(now, UTC))
         self._usual = usual_durations_s(self._durations)
+        # Who holds sites by themselves, as a reason for no end.
+        self._held_sites = ""
         if view is not None:
             self._work = self._read_work(connection, view)
 
@@ -229,8 +231,6 @@ class _Situation:
                 phase = run.phase if run is not None else row.state
                 found[row.stage].append(BegunSite(phase=phase, age_s=age_s))
         return found
-
-    _held_sites = ""
 
 
 def forecast_new(connection: Connection, work: WorkLeft) -> TimeLeft | str:
